@@ -1,0 +1,72 @@
+// The import table of docs/ARCHITECTURE.md as rules. `test/imports/check.ts` runs it, checks that it saw every module
+// (without @swc/core it would silently see none) and that the fixture beside it is refused.
+const ports = ['lookup/lookup', 'router/router', 'spool/spool', 'hints/hints', 'transport/transport', 'directory/directory', 'store/mail-store'];
+const port = (name) => `^src/${ports.find((p) => p.startsWith(`${name}/`))}\\.ts$`;
+const folder = (name) => `^src/${name}/`;
+const node = '^node:';
+
+/** Folder of src/ -> what its files may import beside the folder itself. Driver folders have rows of their own. */
+const table = {
+  mail: [],
+  protocol: [folder('mail')],
+  net: [folder('mail'), node],
+  smtp: [folder('mail'), folder('protocol'), folder('net'), node],
+  lmtp: [folder('mail'), folder('protocol'), folder('net'), node],
+  expand: [folder('mail'), port('lookup'), node],
+  list: [folder('mail'), folder('expand'), port('lookup'), node],
+  config: [folder('mail'), folder('expand'), folder('list'), node],
+  acl: [folder('mail'), folder('expand'), folder('list'), port('lookup'), '^src/verify/verifier\\.ts$'],
+  lookup: [folder('mail'), folder('expand'), node],
+  router: [folder('mail'), folder('expand'), folder('list'), port('lookup'), port('directory')],
+  verify: [folder('mail'), folder('router'), folder('net'), folder('protocol'), port('transport'), port('hints'), folder('lmtp/client'), folder('smtp/client')],
+  hints: [folder('mail')],
+  retry: [folder('mail'), folder('expand')],
+  spool: [folder('mail')],
+  queue: [folder('mail'), port('spool'), folder('router'), port('transport'), port('hints'), folder('retry'), folder('dsn'), node],
+  transport: [folder('mail')],
+  dsn: [folder('mail')],
+  directory: [folder('mail')],
+  store: [folder('mail'), port('directory'), '^src/lmtp/server/', node],
+  observe: [folder('mail'), '^src/queue/events\\.ts$', node],
+  cli: [folder('mail'), node],
+};
+const drivers = {
+  router: [folder('mail'), folder('net'), folder('expand'), folder('list'), port('router'), node],
+  transport: [folder('mail'), folder('net'), port('transport'), folder('lmtp/client'), folder('smtp/client'), node],
+  spool: [folder('mail'), folder('net'), port('spool'), node, 'node_modules/lmdb'],
+  hints: [folder('mail'), folder('net'), port('hints'), node, 'node_modules/lmdb'],
+  lookup: [folder('mail'), folder('net'), port('lookup'), node],
+  directory: [folder('mail'), folder('net'), port('directory'), node],
+  store: [folder('mail'), folder('net'), port('store'), node],
+};
+/** Libraries outside driver folders: one module each. */
+const libraries = { expand: ['node_modules/koffi'] };
+
+const test = '\\.test\\.ts$|/contract\\.ts$';
+const row = (name, from, allowed) => ({
+  name,
+  severity: 'error',
+  from: { path: from, pathNot: test },
+  to: { pathNot: allowed },
+});
+
+module.exports = {
+  forbidden: [
+    { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true } },
+    { name: 'resolvable', severity: 'error', from: {}, to: { couldNotResolve: true } },
+    { name: 'only-bin-imports-app', severity: 'error', from: { path: '^src/', pathNot: '^src/(app|bin)/' }, to: { path: '^src/(app|bin)/' } },
+    ...Object.entries(table).map(([name, allowed]) => ({
+      ...row(`imports-of-${name}`, folder(name), [folder(name), ...allowed, ...(libraries[name] ?? [])]),
+      from: { path: folder(name), pathNot: `${test}|^src/${name}/drivers/` },
+    })),
+    ...Object.entries(drivers).map(([name, allowed]) => row(`imports-of-${name}-drivers`, `^src/${name}/drivers/`, [`^src/${name}/drivers/`, ...allowed])),
+  ],
+  options: {
+    parser: 'swc',
+    tsPreCompilationDeps: true,
+    doNotFollow: { path: 'node_modules' },
+    includeOnly: undefined,
+    combinedDependencies: true,
+    enhancedResolveOptions: { extensions: ['.ts', '.js', '.cjs', '.mjs'] },
+  },
+};

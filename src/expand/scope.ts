@@ -1,0 +1,158 @@
+/**
+ * What an expansion can see. Facts come in groups that exist or not, as in Exim: while a RCPT is checked there is a
+ * connection, a message without content and an address; at delivery there is a message and an address.
+ * A variable whose group is absent expands to the empty string. All strings hold one octet a character.
+ */
+import type { Address, ReversePath } from '../mail/address.ts';
+import type { HeaderField } from '../mail/headers.ts';
+
+/** Facts of the configuration and the machine. */
+export interface MainFacts {
+  readonly primaryHostname: string;
+  readonly qualifyDomain: string;
+  readonly qualifyRecipient: string;
+  readonly spoolDirectory: string;
+  readonly configFile: string;
+  /** `headers_charset`, the target of `$h_`; UTF-8 where absent. */
+  readonly headersCharset?: string;
+}
+
+/** Facts of the SMTP connection (Exim: `$sender_host_address`, `$sender_helo_name`, ...). Mutable by the session that owns it. */
+export interface ConnectionFacts {
+  hostAddress: string;
+  hostPort: number;
+  interfaceAddress: string;
+  interfacePort: number;
+  /** Verified name; undefined while not looked up or not verified. */
+  hostName?: string;
+  helo?: string;
+  /** Exim's `$received_protocol` as it would be now. */
+  protocol: string;
+  authenticatedId?: string;
+  /** `acl_c` variables by name without the `acl_` prefix (`c0`, `c_foo`). */
+  readonly variables: Map<string, string>;
+  /** Names in {@link variables} whose value is tainted. Absent: every value counts as tainted. */
+  readonly taintedVariables?: Set<string>;
+}
+
+/** Facts of the message. Mutable by the session or delivery that owns it. */
+export interface MessageFacts {
+  id?: string;
+  sender: ReversePath;
+  /** MAIL SIZE=, or -1. */
+  declaredSize: number;
+  /** Octets received; -1 before the data. */
+  size: number;
+  bodyIs8bit: boolean;
+  /** Accepted so far. */
+  recipients: readonly Address[];
+  /** RCPT commands so far, refused ones included. */
+  rcptCount: number;
+  receivedAtMs: number;
+  /** The header section once it is there. */
+  readonly headers?: () => readonly HeaderField[];
+  /** `acl_m` variables by name without the `acl_` prefix. */
+  readonly variables: Map<string, string>;
+  /** Names in {@link variables} whose value is tainted. Absent: every value counts as tainted. */
+  readonly taintedVariables?: Set<string>;
+  /** `first_delivery`: true during the first delivery attempt, absent outside delivery. */
+  firstDelivery?: boolean;
+}
+
+/** Facts of the address at hand. */
+export interface AddressFacts {
+  /** Without affixes. */
+  local: string;
+  domain: string;
+  prefix?: string;
+  suffix?: string;
+  /** Set by a successful lookup in a router's, ACL's or list's domains / local_parts; untainted. */
+  domainData?: string;
+  localPartData?: string;
+  addressData?: string;
+  /** False only where {@link addressData} is known to be untainted. */
+  addressDataTainted?: boolean;
+  /** `$r_...` variables of a router's `set` option, by name without the `r_`. */
+  routerVariables?: ReadonlyMap<string, ExtraValue>;
+  /** Before redirection. */
+  original?: Address;
+  parent?: Address;
+  /** At delivery. */
+  host?: string;
+  hostAddress?: string;
+  hostPort?: number;
+  router?: string;
+  transport?: string;
+}
+
+/** Facts that ACLs set. */
+export interface AclFacts {
+  verifyMessage?: string;
+  senderVerifyFailure?: string;
+  recipientVerifyFailure?: string;
+  /** `$acl_arg1`... of a nested call. */
+  args?: readonly string[];
+  logMessage?: string;
+}
+
+export type MatchKind = 'domain' | 'host' | 'address' | 'local_part';
+
+/** An answer of a list. `data` is what a lookup or pattern gave, Exim's `$domain_data` and the like. */
+export type ListAnswer =
+  | { readonly kind: 'yes'; readonly data?: string }
+  | { readonly kind: 'no' }
+  | { readonly kind: 'defer'; readonly reason: string };
+
+export type LookupAnswer =
+  | { readonly kind: 'found'; readonly value: string }
+  | { readonly kind: 'missing' }
+  | { readonly kind: 'defer'; readonly reason: string };
+
+/** A lookup as `${lookup` or a list item asks it. */
+export interface LookupRequest {
+  /** The search type without affixes: `lsearch`. */
+  readonly type: string;
+  /** `partial-`, `*` and `*@` as written: undefined partial means none. */
+  readonly partial?: { readonly minimum: number; readonly affix: string };
+  readonly defaultStar?: '*' | '*@';
+  readonly options: readonly string[];
+  readonly key: string;
+  /** Absent for query-style lookups. */
+  readonly file?: string;
+  readonly fileTainted: boolean;
+  readonly keyTainted: boolean;
+}
+
+export type Awaitable<T> = T | Promise<T>;
+
+/** A value with its taint mark. */
+export interface ExtraValue {
+  readonly text: string;
+  readonly tainted: boolean;
+}
+
+/** What expansion needs from outside its own folder. */
+export interface ExpandServices {
+  lookup(request: LookupRequest): Awaitable<LookupAnswer>;
+  /** `match_domain` and the like; `list` is a list's text, already expanded. */
+  matchList(kind: MatchKind, list: string, subject: string, scope: ExpandScope): Awaitable<ListAnswer>;
+  /** `${listnamed`: the text of a named list; `kind` absent searches all kinds. Absent where there are no named lists. */
+  namedList?(kind: MatchKind | undefined, name: string): string | undefined;
+  /** `${acl {name}{arg}...}` and the `acl` condition; absent where no ACL can run. */
+  callAcl?(name: string, args: readonly string[], scope: ExpandScope): Awaitable<{ readonly verdict: 'accept' | 'deny' | 'defer'; readonly message: string }>;
+}
+
+export interface ExpandScope {
+  readonly main: MainFacts;
+  readonly services: ExpandServices;
+  readonly connection?: ConnectionFacts;
+  readonly message?: MessageFacts;
+  readonly address?: AddressFacts;
+  readonly acl?: AclFacts;
+  /** `$0`, `$1`... from a match made before the expansion (a regular expression in a list); tainted. */
+  readonly captures?: readonly string[];
+  /** `queue_running`: true in deliveries that a queue run started. */
+  readonly queueRunning?: boolean;
+  /** Values by variable name without `$`, for variables that have no place in the groups above (`host_data`, `home`). */
+  readonly extra?: ReadonlyMap<string, ExtraValue>;
+}

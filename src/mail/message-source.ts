@@ -1,0 +1,12 @@
+/**
+ * The octets of a message: lines end in CRLF, no dot-stuffing, header edits not yet applied unless said otherwise.
+ * Can be read any number of times while the claim that gave it is held.
+ */
+export interface MessageSource {
+  /** Total length in octets. */
+  readonly size: number;
+  /** The whole content where it is held in memory anyway; absent for large messages. */
+  readonly bytes?: Uint8Array;
+  /** Reads the content from the beginning, in chunks of at most some 64 KiB. Throws MailError('IO') where storage fails. */
+  open(signal: AbortSignal): AsyncIterable<Uint8Array>;
+}

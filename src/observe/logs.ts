@@ -1,0 +1,63 @@
+import path from 'node:path';
+import { openLogFile } from './log-file.ts';
+import { logTime } from './log-time.ts';
+
+/** Exim's three logs (Exim manual, "Log files"). Lines are given without a time stamp. */
+export interface Logs {
+  main(line: string): void;
+  /** Rejections with the message's header, if there is one. */
+  reject(line: string): void;
+  /** Faults of the program or its surroundings; also written to the main log. */
+  panic(line: string): void;
+  close(): void;
+}
+
+export interface LogOptions {
+  /** `log_file_path`: paths with `%s` for the log's name and `%D`/`%M` for the date or month, parted by colons. */
+  readonly logFilePath: string;
+  readonly spoolDirectory: string;
+  /** Also called with each line of the main log, stamped; for a terminal. */
+  readonly echo?: (line: string) => void;
+}
+
+/**
+ * The file of one of the three logs under `log_file_path` (Exim manual, "Where the logs are written"): an empty value means
+ * `log/%slog` under the spool directory. `syslog` is refused when the configuration is checked.
+ */
+export function logPath(options: LogOptions, name: 'main' | 'reject' | 'panic', nowMs: number): string {
+  const first = options.logFilePath.split(':').map((item) => item.trim()).find((item) => item !== '');
+  const template = first ?? path.join(options.spoolDirectory, 'log', '%slog');
+  const stamp = logTime(nowMs).slice(0, 10).replaceAll('-', '');
+  return template.replace(/%([sDM])/g, (_, what: string) => (what === 's' ? name : what === 'D' ? stamp : stamp.slice(0, 6)));
+}
+
+/** Opens the logs; nothing is created before the first line. */
+export function openLogs(options: LogOptions): Logs {
+  const open = (name: 'main' | 'reject' | 'panic') =>
+    openLogFile(
+      () => logPath(options, name, Date.now()),
+      (error) => process.stderr.write(`cannot write the ${name} log: ${String(error)}\n`),
+    );
+  const files = { main: open('main'), reject: open('reject'), panic: open('panic') };
+  const stamped = (line: string): string => `${logTime(Date.now())} ${line}`;
+  const logs: Logs = {
+    main(line) {
+      const text = stamped(line);
+      files.main.append(text);
+      options.echo?.(text);
+    },
+    reject(line) {
+      files.reject.append(stamped(line));
+    },
+    panic(line) {
+      files.panic.append(stamped(line));
+      logs.main(line);
+    },
+    close() {
+      files.main.close();
+      files.reject.close();
+      files.panic.close();
+    },
+  };
+  return logs;
+}

@@ -1,0 +1,90 @@
+/** What an SMTP server does with a dialogue: one async method per verb, each giving the reply (DESIGN §4). */
+import type { ReversePath } from '../../mail/address.ts';
+import type { Envelope, Recipient } from '../../mail/envelope.ts';
+import type { Reply } from '../../mail/reply.ts';
+
+export interface ClientFacts {
+  readonly remoteAddress: string;
+  readonly remotePort: number;
+  readonly localAddress: string;
+  readonly localPort: number;
+}
+
+/** A reply, and whether the session closes the connection after sending it (the ACL verb `drop`, too many errors). */
+export interface Verdict {
+  readonly reply: Reply;
+  readonly close?: boolean;
+}
+
+export interface HeloCommand {
+  readonly verb: 'HELO' | 'EHLO';
+  readonly argument: string;
+}
+
+export interface MailCommand {
+  readonly sender: ReversePath;
+  readonly params: Pick<Envelope, 'body' | 'declaredSize' | 'smtputf8' | 'ret' | 'envid'>;
+}
+
+/** Takes the content of one message while it arrives. */
+export interface MessageSink {
+  /** The next part: dot-unstuffed, lines ending in CRLF. A returned promise is waited for before more is read. */
+  write(chunk: Uint8Array): void | Promise<void>;
+  /** All of it has come. The reply is the answer to the final dot. */
+  end(): Promise<Verdict>;
+  /** The client went away, sent something malformed or too much: nothing may be kept. */
+  abort(reason: string): Promise<void>;
+}
+
+/**
+ * One object per connection. Methods are called one at a time and in protocol order; `session` has already checked
+ * syntax, sequence and limits, so `mail` is only called without a transaction under way, `rcpt` only inside one, and so on.
+ */
+export interface SessionHandler {
+  /** The connection came; a refusal closes it. The reply is the 220 banner. */
+  connect(): Promise<Verdict>;
+  /** The reply must be 250 or a refusal; the session adds its own extension lines to a positive EHLO reply. */
+  helo(command: HeloCommand): Promise<Verdict>;
+  mail(command: MailCommand): Promise<Verdict>;
+  rcpt(recipient: Recipient): Promise<Verdict>;
+  /** DATA was given with at least one accepted recipient; a sink means 354 is sent and the content follows. */
+  data(): Promise<MessageSink | Verdict>;
+  /** The transaction was given up (RSET, a second HELO, QUIT, disconnect); not called after `end` or `abort` of a sink. */
+  reset(): void;
+  vrfy(argument: string): Promise<Verdict>;
+  /** Something worth a log line: a syntax error, a limit, a lost connection. */
+  protocolError(what: ProtocolIncident): void;
+  /** Always the last call. */
+  closed(): void;
+}
+
+export type ProtocolIncident =
+  | { readonly kind: 'syntax'; readonly command: string; readonly reason: string }
+  | { readonly kind: 'limit'; readonly reason: string }
+  | { readonly kind: 'timeout'; readonly during: string }
+  | { readonly kind: 'lost'; readonly during: string };
+
+/** Bounds of one session; every wait and every buffer has one. */
+export interface SessionLimits {
+  /** Longest command line with CRLF, octets (RFC 5321 §4.5.3.1.4 asks at least 512; extensions add). */
+  readonly maxCommandOctets: number;
+  /** Longest line of message content, octets; 0 for none (Exim: `message_linelength_limit` is checked in ACLs, so large by default). */
+  readonly maxDataLineOctets: number;
+  /** Exim: `message_size_limit`; 0 for none. */
+  readonly maxMessageOctets: number;
+  /** Exim: `recipients_max`; 0 for none. */
+  readonly maxRecipients: number;
+  /** Exim: `smtp_max_synprot_errors` and `smtp_max_unknown_commands`. */
+  readonly maxSyntaxErrors: number;
+  readonly maxUnknownCommands: number;
+  /** Exim: `smtp_receive_timeout`. */
+  readonly idleTimeoutMs: number;
+}
+
+/** Which extensions EHLO offers; PIPELINING, 8BITMIME and ENHANCEDSTATUSCODES are always there. */
+export interface SessionOptions {
+  readonly hostname: string;
+  readonly limits: SessionLimits;
+}
+
+export type HandlerFactory = (client: ClientFacts) => SessionHandler;

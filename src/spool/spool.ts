@@ -1,0 +1,124 @@
+/**
+ * The spool port: durable storage for accepted messages, with leases instead of file locks and no paths, so that a
+ * driver may keep it in lmdb or in PostgreSQL (DESIGN §4). `contract.ts` is the suite every driver must pass.
+ */
+import type { Envelope, Reception } from '../mail/envelope.ts';
+import type { HeaderEdit } from '../mail/headers.ts';
+import type { QueueId } from '../mail/message-id.ts';
+import type { MessageSource } from '../mail/message-source.ts';
+import type { Status } from '../mail/outcome.ts';
+
+/** All that is fixed when a message is accepted. */
+export interface Submission {
+  readonly envelope: Envelope;
+  readonly reception: Reception;
+  /** Edits asked for at reception (Received, headers added by ACLs), applied when the message is handed on. */
+  readonly headerEdits: readonly HeaderEdit[];
+  /** `acl_m` variables by name, for expansions at delivery. */
+  readonly variables: Readonly<Record<string, string>>;
+}
+
+/** Where one recipient stands. Recipients are known by their position in the envelope. */
+export type RecipientState =
+  | {
+      readonly kind: 'pending';
+      /** Not before this time, milliseconds since 1970. */
+      readonly nextAttemptAtMs: number;
+      readonly attempts: number;
+      /** When the current run of failures began; absent before the first failure. */
+      readonly firstFailureAtMs?: number;
+      readonly lastStatus?: Status;
+    }
+  | { readonly kind: 'done'; readonly how: 'delivered' | 'failed' | 'discarded' };
+
+/** A message in the spool, as last recorded. */
+export interface SpoolEntry extends Submission {
+  readonly id: QueueId;
+  /** Content length in octets, header section included. */
+  readonly size: number;
+  /** Length of the header section with its blank line. */
+  readonly headerSize: number;
+  /** One per recipient of the envelope, in its order. */
+  readonly states: readonly RecipientState[];
+  /** Set while the message is frozen (Exim manual, "Freezing"): never claimed until thawed. */
+  readonly frozenAtMs?: number;
+}
+
+/** The right to deliver a message until the lease ends. */
+export interface Claim {
+  readonly entry: SpoolEntry;
+  readonly content: MessageSource;
+  /** Fencing token: a driver refuses a record whose token is not the latest. */
+  readonly token: string;
+}
+
+/** One recipient's new state. */
+export interface OutcomeRecord {
+  /** Position in the envelope. */
+  readonly recipient: number;
+  readonly state: RecipientState;
+}
+
+/** A message made here (a bounce, a delay warning) that must appear together with the record that caused it. */
+export interface GeneratedMessage extends Submission {
+  readonly id: QueueId;
+  readonly content: Uint8Array;
+}
+
+export interface SpoolUpdate {
+  readonly outcomes: readonly OutcomeRecord[];
+  /** Stored in the same transaction as the outcomes, so a crash neither loses nor doubles a bounce. */
+  readonly generated?: readonly GeneratedMessage[];
+  /** Freezes or thaws the message. */
+  readonly frozenAtMs?: number | null;
+  /** Gives the lease back, so that the message can be claimed again when it is due. */
+  readonly release: boolean;
+}
+
+export interface SpoolWriter {
+  /** Known from the start, for log lines and the Received field. */
+  readonly id: QueueId;
+  /**
+   * Takes the next part of the content. A returned promise means: wait before writing more.
+   * Storage faults are reported by commit, never lost.
+   */
+  write(chunk: Uint8Array): void | Promise<void>;
+  /**
+   * Makes the message durable and resolves only then. The submission may differ from the one given to `create`
+   * (recipients dropped or headers added by the DATA ACL).
+   * With leaseMs above 0 the message is born claimed by this process and the claim is returned.
+   * Throws MailError: NO_SPACE when the disk or the map is full, IO for other faults; the message then does not exist.
+   */
+  commit(submission: Submission, leaseMs: number, nowMs: number): Promise<Claim | undefined>;
+  /** Forgets everything written. Safe at any time before commit; does nothing afterwards. */
+  abort(): Promise<void>;
+}
+
+export interface SpoolQuery {
+  readonly id?: QueueId;
+  readonly frozen?: boolean;
+}
+
+export interface Spool {
+  /**
+   * A queue id no other message of this spool has or had, also after a crash and a restart within one second: for
+   * generated messages. Do not make ids for the spool in any other way.
+   */
+  newId(): QueueId;
+  create(signal: AbortSignal): Promise<SpoolWriter>;
+  /** Claims messages that have a recipient due at `nowMs`, are not frozen and not leased to a live process; oldest first. */
+  claim(options: { readonly max: number; readonly leaseMs: number; readonly nowMs: number }): Promise<readonly Claim[]>;
+  /** Extends a lease. `lost`: somebody else holds or removed the message; stop working on it. */
+  renew(claim: Claim, leaseMs: number, nowMs: number): Promise<'renewed' | 'lost'>;
+  /**
+   * Writes outcomes durably, resolving after the fsync; the message disappears when every recipient is done.
+   * `lost`: the claim's token is stale and nothing was written.
+   */
+  record(claim: Claim, update: SpoolUpdate): Promise<'recorded' | 'lost'>;
+  /** Reads without claiming, oldest first. */
+  inspect(query: SpoolQuery): AsyncIterable<SpoolEntry>;
+  /** When the next unclaimed, unfrozen message falls due, milliseconds since 1970; undefined for none. */
+  nextDueAtMs(): number | undefined;
+  /** Waits for what is under way and closes. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,46 @@
+/** The transport port (Exim manual, "Generic options for transports"): hands one batch to one place. */
+import type { ReversePath } from '../mail/address.ts';
+import type { Endpoint } from '../mail/endpoint.ts';
+import type { Envelope, Recipient } from '../mail/envelope.ts';
+import type { QueueId } from '../mail/message-id.ts';
+import type { MessageSource } from '../mail/message-source.ts';
+import type { RecipientOutcome } from '../mail/outcome.ts';
+import type { RouteHost } from '../mail/route-host.ts';
+
+/** Recipients of one message that go to the same place in one transaction. */
+export interface Batch {
+  readonly id: QueueId;
+  /** The reverse path for this batch (the router's errors_to, or the envelope sender). */
+  readonly sender: ReversePath;
+  readonly recipients: readonly Recipient[];
+  readonly envelope: Omit<Envelope, 'sender' | 'recipients'>;
+  /** Hosts in order of preference; empty for transports that know their own destination. */
+  readonly hosts: readonly RouteHost[];
+  /** The content with all header edits applied. */
+  readonly message: MessageSource;
+}
+
+/** How a callout reaches the place where a transport delivers. */
+export interface CalloutTarget {
+  readonly protocol: 'lmtp' | 'smtp';
+  /** In order of preference. */
+  readonly endpoints: readonly Endpoint[];
+  /** The HELO, EHLO or LHLO argument. */
+  readonly helo: string;
+  readonly connectTimeoutMs: number;
+  readonly commandTimeoutMs: number;
+}
+
+export interface Transport {
+  readonly name: string;
+  /**
+   * Delivers, and answers with one outcome per recipient in the batch's order, never keyed by address.
+   * Does not throw for faults of the peer; rejects only when aborted, and then the outcome is unknown.
+   */
+  deliver(batch: Batch, signal: AbortSignal): Promise<readonly RecipientOutcome[]>;
+  /** Where to ask about recipients; a text says why this transport cannot be asked (Exim: "non-smtp"). */
+  calloutTarget(hosts: readonly RouteHost[]): CalloutTarget | { readonly kind: 'impossible'; readonly reason: string };
+  /** At most this many recipients in one batch (`batch_max`, `max_rcpt`); Infinity for no bound. */
+  readonly maxRecipients: number;
+  close(): Promise<void>;
+}

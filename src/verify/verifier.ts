@@ -1,0 +1,40 @@
+/** What the ACL condition `verify` asks for and gets back (Exim manual, "Address verification"). */
+import type { Address, ReversePath } from '../mail/address.ts';
+import type { Reply } from '../mail/reply.ts';
+
+/** Options of `/callout=...` (Exim manual, "Additional parameters for callouts"). */
+export interface CalloutOptions {
+  /** Limit of one command's wait. */
+  readonly timeoutMs: number;
+  readonly connectTimeoutMs: number;
+  /** Limit of the whole callout. */
+  readonly maxWaitMs: number;
+  /** `defer_ok`: a temporary failure counts as success. */
+  readonly deferOk: boolean;
+  readonly noCache: boolean;
+  /** The reverse path to give; null for `<>`. */
+  readonly sender: ReversePath;
+}
+
+export interface VerifyRequest {
+  readonly address: Address;
+  /** Absent: route only. */
+  readonly callout?: CalloutOptions;
+}
+
+export type VerifyResult =
+  | { readonly kind: 'ok'; readonly via: 'route' | 'callout' | 'cache'; readonly addressData?: string }
+  | {
+      readonly kind: 'fail' | 'defer';
+      readonly stage: 'route' | 'connect' | 'mail' | 'rcpt';
+      /** What a client may be told when the ACL says nothing else: never details of our own machines. */
+      readonly reply: Reply;
+      /** For the log. */
+      readonly logReason: string;
+    };
+
+export interface Verifier {
+  /** Never throws for a fault of the peer: that is `defer`. */
+  verifyRecipient(request: VerifyRequest, signal: AbortSignal): Promise<VerifyResult>;
+  verifySender(request: VerifyRequest, signal: AbortSignal): Promise<VerifyResult>;
+}

@@ -1,0 +1,56 @@
+// `npm test`: installs the peers that the tests need where it can (root with apt), says which are missing where it
+// cannot, then runs every test file. In CI (CI=true) a skipped test is a failure: a peer that is not there proves nothing.
+import { spawnSync } from 'node:child_process';
+import { globSync } from 'node:fs';
+import path from 'node:path';
+import { run } from 'node:test';
+import { spec } from 'node:test/reporters';
+import { findProgram, peers } from './support/peers.ts';
+
+const root = path.resolve(import.meta.dirname, '..');
+const ci = process.env['CI'] === 'true';
+process.env['UV_THREADPOOL_SIZE'] ??= '16';
+
+function missingPackages(): string[] {
+  return [...new Set(peers.filter((p) => findProgram(p.program) === undefined).map((p) => p.package))];
+}
+
+function install(packages: readonly string[]): void {
+  if (process.getuid?.() !== 0 || findProgram('apt-get') === undefined) return;
+  console.log(`installing what the tests run against: ${packages.join(' ')}`);
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  const apt = (...args: string[]): number | null =>
+    spawnSync('apt-get', args, { env, stdio: ['ignore', 'ignore', 'inherit'], timeout: 600_000 }).status;
+  apt('update', '-qq');
+  apt('install', '-y', '-qq', '--no-install-recommends', ...packages);
+}
+
+const absent = missingPackages();
+if (absent.length > 0) install(absent);
+const still = missingPackages();
+if (still.length > 0) console.log(`not installed, tests that need them are skipped: ${still.join(' ')}`);
+
+const patterns = process.argv.slice(2);
+const files = globSync(patterns.length > 0 ? patterns : ['src/**/*.test.ts', 'test/**/*.test.ts'], { cwd: root })
+  .filter((f) => !f.includes('fixture'))
+  .sort();
+if (files.length === 0) throw new Error('no test files');
+
+let passed = 0;
+let failed = 0;
+const skipped: string[] = [];
+const stream = run({ files: files.map((f) => path.join(root, f)), concurrency: 2, cwd: root, timeout: 240_000 });
+stream.on('test:pass', (t) => {
+  if (t.skip !== undefined && t.skip !== false) skipped.push(`${t.name}${typeof t.skip === 'string' ? `: ${t.skip}` : ''}`);
+  else if (t.details.type !== 'suite') passed++;
+});
+stream.on('test:fail', () => failed++);
+stream.compose(new spec()).pipe(process.stdout);
+await new Promise((resolve) => stream.on('end', resolve));
+
+process.on('exit', () => {
+  if (skipped.length > 0) console.log(`skipped:\n  ${skipped.join('\n  ')}`);
+  if (ci && skipped.length > 0) console.log('CI=true: a skip is a failure');
+  console.log(`${passed} passed, ${failed} failed, ${skipped.length} skipped`);
+  process.exitCode = failed > 0 || passed === 0 || (ci && skipped.length > 0) ? 1 : 0;
+});

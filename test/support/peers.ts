@@ -1,0 +1,33 @@
+// The real programs that tests run against, and the Debian package that brings each.
+import { accessSync, constants } from 'node:fs';
+import path from 'node:path';
+
+export const peers: readonly { readonly program: string; readonly package: string }[] = [
+  { program: 'exim4', package: 'exim4-daemon-heavy' },
+  { program: 'exigrep', package: 'exim4-base' },
+  { program: 'dovecot', package: 'dovecot-lmtpd' },
+  { program: '/usr/lib/dovecot/lmtp', package: 'dovecot-lmtpd' },
+  { program: '/usr/lib/dovecot/imap', package: 'dovecot-imapd' },
+  { program: 'swaks', package: 'swaks' },
+];
+
+/** The absolute path of a program, looked for in PATH and the sbin folders; undefined where it is not installed. */
+export function findProgram(name: string): string | undefined {
+  const folders = name.startsWith('/') ? [''] : [...(process.env['PATH'] ?? '').split(':'), '/usr/sbin', '/sbin'];
+  for (const folder of folders) {
+    const file = folder === '' ? name : path.join(folder, name);
+    try {
+      accessSync(file, constants.X_OK);
+      return file;
+    } catch {
+      // not there: look on
+    }
+  }
+  return undefined;
+}
+
+/** For `{ skip: needs('exim4') }`: false where every program is there, else a text that names the missing ones. */
+export function needs(...names: string[]): string | false {
+  const missing = names.filter((n) => findProgram(n) === undefined);
+  return missing.length === 0 ? false : `needs ${missing.join(', ')}`;
+}
