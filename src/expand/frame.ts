@@ -15,30 +15,27 @@ export interface Frame {
   /** `$0`, `$1`... */
   captures: readonly string[];
   capturesTainted: boolean;
-  /** `$runrc` and the like: variables an item sets for the rest of the expansion. */
-  readonly set: Map<string, string>;
-  /** Levels of `${expand:` and named wildlsearch keys; bounded. */
+  /** Levels of `${expand:` so far; bounded. */
   depth: number;
   /** Parses and evaluates a text in this frame (`${expand:`, the replacement of `${sg`). */
-  expandText(source: string): Result<string>;
+  readonly expandText: (source: string, frame: Frame) => Result<string>;
 }
 
 const none: readonly string[] = [];
 
-export function createFrame(scope: ExpandScope, expandText: (source: string, frame: Frame) => Result<string>): Frame {
+export function createFrame(scope: ExpandScope, expandText: Frame['expandText']): Frame {
   const captures = scope.captures ?? none;
-  const frame: Frame = {
+  const value = scope.extra?.get('value');
+  return {
     scope,
     tainted: false,
-    value: '',
-    valueTainted: false,
+    value: value?.text ?? '',
+    valueTainted: value?.tainted ?? false,
     item: '',
     itemTainted: false,
     captures,
     capturesTainted: captures.length > 0,
-    set: noVariables,
     depth: 0,
-    expandText: (source) => expandText(source, frame),
+    expandText,
   };
-  return frame;
 }

@@ -69,6 +69,9 @@ export interface AddressFacts {
   /** Set by a successful lookup in a router's, ACL's or list's domains / local_parts; untainted. */
   domainData?: string;
   localPartData?: string;
+  /** True where the data above is an item of a list that came from the wire. */
+  domainDataTainted?: boolean;
+  localPartDataTainted?: boolean;
   addressData?: string;
   /** False only where {@link addressData} is known to be untainted. */
   addressDataTainted?: boolean;
@@ -99,12 +102,14 @@ export type MatchKind = 'domain' | 'host' | 'address' | 'local_part';
 
 /** An answer of a list. `data` is what a lookup or pattern gave, Exim's `$domain_data` and the like. */
 export type ListAnswer =
-  | { readonly kind: 'yes'; readonly data?: string }
+  /** `tainted`: the data is an item of a list that came from the wire. */
+  | { readonly kind: 'yes'; readonly data?: string; readonly tainted?: boolean }
   | { readonly kind: 'no' }
   | { readonly kind: 'defer'; readonly reason: string };
 
 export type LookupAnswer =
-  | { readonly kind: 'found'; readonly value: string }
+  /** `parts`: for a partial match, the wild and the fixed part of the key (`$1`, `$2`). */
+  | { readonly kind: 'found'; readonly value: string; readonly parts?: readonly [string, string] }
   | { readonly kind: 'missing' }
   | { readonly kind: 'defer'; readonly reason: string };
 
@@ -134,12 +139,15 @@ export interface ExtraValue {
 /** What expansion needs from outside its own folder. */
 export interface ExpandServices {
   lookup(request: LookupRequest): Awaitable<LookupAnswer>;
-  /** `match_domain` and the like; `list` is a list's text, already expanded. */
-  matchList(kind: MatchKind, list: string, subject: string, scope: ExpandScope): Awaitable<ListAnswer>;
+  /**
+   * `match_domain` and the like; `list` is a list's text, already expanded, and `listTainted` whether any of it came from
+   * the wire (it may then name no files). `host` is `match_ip`: items that need a host's name do not match.
+   */
+  matchList(kind: MatchKind, list: string, subject: string, scope: ExpandScope, listTainted?: boolean): Awaitable<ListAnswer>;
   /** `${listnamed`: the text of a named list; `kind` absent searches all kinds. Absent where there are no named lists. */
   namedList?(kind: MatchKind | undefined, name: string): string | undefined;
   /** `${acl {name}{arg}...}` and the `acl` condition; absent where no ACL can run. */
-  callAcl?(name: string, args: readonly string[], scope: ExpandScope): Awaitable<{ readonly verdict: 'accept' | 'deny' | 'defer'; readonly message: string }>;
+  callAcl?(name: string, args: readonly string[], scope: ExpandScope): Awaitable<{ readonly verdict: 'accept' | 'deny' | 'defer'; readonly message: string; readonly tainted?: boolean }>;
 }
 
 export interface ExpandScope {

@@ -11,7 +11,11 @@ export interface Hints {
   put(database: HintsDatabase, key: string, record: unknown, expiresAtMs: number): Promise<void>;
   delete(database: HintsDatabase, key: string): Promise<void>;
   /** Every live record with a key that begins with `prefix`, in key order. */
-  entries(database: HintsDatabase, prefix: string, nowMs: number): Iterable<readonly [key: string, record: unknown]>;
+  entries(
+    database: HintsDatabase,
+    prefix: string,
+    nowMs: number,
+  ): Iterable<readonly [key: string, record: unknown]>;
   /** Removes expired records; returns how many. */
   tidy(database: HintsDatabase, nowMs: number): Promise<number>;
   close(): Promise<void>;

@@ -22,8 +22,19 @@ export function formatDiagnostic(d: Diagnostic): string {
   return `${d.position.file}:${d.position.line}: ${kind}${d.message}${hint}`;
 }
 
+/** A run of a {@link SourceText} that stands together in one physical line. */
+export interface SourcePart {
+  /** Where in the text the run begins, in octets. */
+  readonly offset: number;
+  readonly position: SourcePosition;
+  /** The run is what a macro stood for: all of it belongs to the place of the macro's name. */
+  readonly macro?: true;
+}
+
 /** A text from a configuration with the place where it begins. */
 export interface SourceText {
   readonly text: string;
   readonly position: SourcePosition;
+  /** Where the text comes from more than one line or from macros: its runs in order. See `positionAt` in source-text.ts. */
+  readonly parts?: readonly SourcePart[];
 }

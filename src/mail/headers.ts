@@ -13,3 +13,41 @@ export interface HeaderField {
   readonly name: string;
   readonly raw: string;
 }
+
+/**
+ * Splits a header section into its fields (RFC 5322 §2.2). Lines that are no field (no colon, or text before the first
+ * field) are kept as fields with an empty name, so that joining `raw` gives the section back.
+ *
+ * @param text the section, one octet a character, lines ended by CRLF; the blank line after it may be there
+ */
+export function parseHeaderFields(text: string): HeaderField[] {
+  const fields: HeaderField[] = [];
+  let begin = 0;
+  while (begin < text.length) {
+    let end = lineEnd(text, begin);
+    if (end - begin === 2 && text.startsWith('\r\n', begin)) break;
+    while (text[end] === ' ' || text[end] === '\t') end = lineEnd(text, end);
+    const raw = text.slice(begin, end);
+    const colon = raw.indexOf(':');
+    const name = colon < 0 ? '' : raw.slice(0, colon).trimEnd();
+    fields.push({ name: /^[!-9;-~]+$/.test(name) ? name : '', raw });
+    begin = end;
+  }
+  return fields;
+}
+
+/** The first field of that name (case does not count), or undefined. */
+export function findHeader(fields: readonly HeaderField[], name: string): HeaderField | undefined {
+  const wanted = name.toLowerCase();
+  return fields.find((f) => f.name.length === wanted.length && f.name.toLowerCase() === wanted);
+}
+
+/** What stands after the colon, unfolded as it is on the wire: line ends and outer white space gone, inner white space kept. */
+export function headerBody(field: HeaderField): string {
+  return field.raw.slice(field.raw.indexOf(':') + 1).replace(/\r?\n/g, '').trim();
+}
+
+function lineEnd(text: string, from: number): number {
+  const at = text.indexOf('\n', from);
+  return at < 0 ? text.length : at + 1;
+}

@@ -1,4 +1,4 @@
-import { closeSync, mkdirSync, openSync, statSync, writeSync, fstatSync } from 'node:fs';
+import { closeSync, fstatSync, mkdirSync, openSync, statSync, writeSync } from 'node:fs';
 import path from 'node:path';
 
 /** A file that lines are appended to; it may be moved away at any time (logrotate) and is then made anew. */
@@ -9,16 +9,14 @@ export interface LogFile {
   close(): void;
 }
 
-/** How often the path is compared with the open file, so that a rotated log is left within this time. */
-const recheckMs = 1000;
-
 /**
  * Opens a log for appending, with its folder. Lines of one turn of the event loop go out in one write.
  *
  * @param file gives the path now; it may change with the date (`%D` in log_file_path)
+ * @param recheckMs how often the path is compared with the open file, so that a rotated log is left within this time
  * @param onFault told once for a run of faults: a log that cannot be written must not stop mail
  */
-export function openLogFile(file: () => string, onFault: (error: unknown) => void): LogFile {
+export function openLogFile(file: () => string, onFault: (error: unknown) => void, recheckMs = 1000): LogFile {
   let fd = -1;
   let openPath = '';
   let checkedAtMs = 0;

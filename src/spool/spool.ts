@@ -27,6 +27,8 @@ export type RecipientState =
       readonly attempts: number;
       /** When the current run of failures began; absent before the first failure. */
       readonly firstFailureAtMs?: number;
+      /** The last attempt that failed: growing retry intervals are computed from it. */
+      readonly lastAttemptAtMs?: number;
       readonly lastStatus?: Status;
     }
   | { readonly kind: 'done'; readonly how: 'delivered' | 'failed' | 'discarded' };
@@ -99,6 +101,16 @@ export interface SpoolQuery {
   readonly frozen?: boolean;
 }
 
+export interface ClaimOptions {
+  readonly max: number;
+  readonly leaseMs: number;
+  readonly nowMs: number;
+  /** Only this message. */
+  readonly id?: QueueId;
+  /** `due`: also before its time (Exim's -qf). `frozen`: also frozen ones (-qff). Never one leased to a live process. */
+  readonly force?: 'due' | 'frozen';
+}
+
 export interface Spool {
   /**
    * A queue id no other message of this spool has or had, also after a crash and a restart within one second: for
@@ -106,8 +118,12 @@ export interface Spool {
    */
   newId(): QueueId;
   create(signal: AbortSignal): Promise<SpoolWriter>;
-  /** Claims messages that have a recipient due at `nowMs`, are not frozen and not leased to a live process; oldest first. */
-  claim(options: { readonly max: number; readonly leaseMs: number; readonly nowMs: number }): Promise<readonly Claim[]>;
+  /**
+   * Claims messages that have a recipient due at `nowMs`, are not frozen and not leased to a live process; the one due
+   * longest first, so new mail in the order in which it came. May give fewer than `max` although more are due (content
+   * held in memory is bounded); `nextDueAtMs` is in the past then.
+   */
+  claim(options: ClaimOptions): Promise<readonly Claim[]>;
   /** Extends a lease. `lost`: somebody else holds or removed the message; stop working on it. */
   renew(claim: Claim, leaseMs: number, nowMs: number): Promise<'renewed' | 'lost'>;
   /**
@@ -117,7 +133,10 @@ export interface Spool {
   record(claim: Claim, update: SpoolUpdate): Promise<'recorded' | 'lost'>;
   /** Reads without claiming, oldest first. */
   inspect(query: SpoolQuery): AsyncIterable<SpoolEntry>;
-  /** When the next unclaimed, unfrozen message falls due, milliseconds since 1970; undefined for none. */
+  /**
+   * When the next unfrozen message falls due, milliseconds since 1970; undefined for none. One claimed by a live process
+   * counts from the end of its lease.
+   */
   nextDueAtMs(): number | undefined;
   /** Waits for what is under way and closes. */
   close(): Promise<void>;

@@ -39,7 +39,9 @@ export interface Transport {
    */
   deliver(batch: Batch, signal: AbortSignal): Promise<readonly RecipientOutcome[]>;
   /** Where to ask about recipients; a text says why this transport cannot be asked (Exim: "non-smtp"). */
-  calloutTarget(hosts: readonly RouteHost[]): CalloutTarget | { readonly kind: 'impossible'; readonly reason: string };
+  calloutTarget(
+    hosts: readonly RouteHost[],
+  ): CalloutTarget | { readonly kind: 'impossible'; readonly reason: string };
   /** At most this many recipients in one batch (`batch_max`, `max_rcpt`); Infinity for no bound. */
   readonly maxRecipients: number;
   close(): Promise<void>;

@@ -21,7 +21,11 @@ export interface LmtpTransaction {
    * The content is complete; `accepted` are the positions (counting from 0 over all RCPT commands) that got a 2xx.
    * Answers with one reply per accepted recipient, in that order. Rejecting answers 451 to all.
    */
-  deliver(content: MessageSource, accepted: readonly number[], signal: AbortSignal): Promise<readonly Reply[]>;
+  deliver(
+    content: MessageSource,
+    accepted: readonly number[],
+    signal: AbortSignal,
+  ): Promise<readonly Reply[]>;
   /** The transaction ended, however it ended. Always the last call. */
   end(): void;
 }

@@ -79,12 +79,28 @@ export interface SessionLimits {
   readonly maxUnknownCommands: number;
   /** Exim: `smtp_receive_timeout`. */
   readonly idleTimeoutMs: number;
+  /** Exim: `smtp_accept_max_nonmail`: commands that carry no mail, before the connection is dropped; 0 or absent for none. */
+  readonly maxNonMailCommands?: number;
 }
 
-/** Which extensions EHLO offers; PIPELINING, 8BITMIME and ENHANCEDSTATUSCODES are always there. */
+/** Which extensions EHLO offers; PIPELINING, SIZE, 8BITMIME and ENHANCEDSTATUSCODES are always there. */
 export interface SessionOptions {
   readonly hostname: string;
   readonly limits: SessionLimits;
+  /** Exim: `smtp_enforce_sync`: drop a client that does not wait for a reply where it must. Default true. */
+  readonly enforceSync?: boolean;
+  /** Offer DSN (Exim: `dsn_advertise_hosts`). Default false: its parameters are then refused. */
+  readonly dsn?: boolean;
+  /** Offer SMTPUTF8 (Exim: `smtputf8_advertise_hosts`). Default false. */
+  readonly smtputf8?: boolean;
+  /** Exim: `allow_domain_literals`: recipients and senders at `[192.0.2.1]`. Default false. */
+  readonly allowDomainLiterals?: boolean;
+  /** Exim: `sender_unqualified_hosts`, `recipient_unqualified_hosts`: addresses without a domain. Default false. */
+  readonly allowUnqualified?: boolean;
+  /** Exim: `helo_allow_chars`. */
+  readonly heloAllowChars?: string;
+  /** A handler's method threw or rejected: the client was told 451, the cause goes to the log. */
+  onError?(error: unknown): void;
 }
 
 export type HandlerFactory = (client: ClientFacts) => SessionHandler;

@@ -1,0 +1,41 @@
+/** What an ACL runs in. */
+import type { ExpandScope } from '../expand/scope.ts';
+import type { Lists } from '../list/match.ts';
+import type { Verifier, VerifyResult } from '../verify/verifier.ts';
+import type { Acl } from './ast.ts';
+import type { LogName } from './result.ts';
+import type { AclPhase } from './tables.ts';
+
+/** Something an ACL wants logged at once. */
+export interface AclLogEntry {
+  readonly text: string;
+  readonly logs: readonly LogName[];
+  /** Exim puts the host (`H=name [address]`) in front. */
+  readonly withHost: boolean;
+}
+
+/** What ACLs remember while one message comes in; a new one for every MAIL. */
+export interface AclMemory {
+  /** Lines that `warn` has logged already. */
+  readonly warned: Set<string>;
+  /** Results of sender verification by address and options. */
+  readonly senders: Map<string, VerifyResult>;
+  /** The sender that did not verify, until the client has been told. */
+  untoldSender?: { readonly address: string; readonly kind: 'fail' | 'defer'; readonly message: string; readonly logReason: string };
+}
+
+export function newAclMemory(): AclMemory {
+  return { warned: new Set(), senders: new Map() };
+}
+
+export interface AclEnvironment {
+  readonly acls: ReadonlyMap<string, Acl>;
+  readonly lists: Lists;
+  /** `address` is set in the phases `rcpt` and `vrfy`; `domains` and the like put their data there. */
+  readonly scope: ExpandScope;
+  readonly phase: AclPhase;
+  readonly verifier: Verifier;
+  readonly log: (entry: AclLogEntry) => void;
+  readonly signal: AbortSignal;
+  readonly memory: AclMemory;
+}

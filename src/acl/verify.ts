@@ -1,0 +1,101 @@
+/** `verify = recipient` and `verify = sender` (Exim manual, "Address verification", "Sender address verification reporting"). */
+import { formatAddress, type Address, type Domain, type LocalPart } from '../mail/address.ts';
+import type { Awaitable } from '../expand/scope.ts';
+import type { CalloutOptions, VerifyRequest, VerifyResult } from '../verify/verifier.ts';
+import { fail, type AclState, type Outcome } from './state.ts';
+import { messagePhases, phases } from './tables.ts';
+import type { CalloutTest, VerifyTest } from './verify-test.ts';
+
+export function runVerify(state: AclState, test: VerifyTest, warns: boolean): Awaitable<Outcome> {
+  return test.what === 'recipient' ? verifyRecipient(state, test, warns) : verifySender(state, test, warns);
+}
+
+function verifyRecipient(state: AclState, test: VerifyTest, warns: boolean): Awaitable<Outcome> {
+  const { scope, env } = state;
+  const { address } = scope;
+  if (env.phase !== 'rcpt' || address === undefined) return fail(state, `cannot verify recipient in ACL for ${phases[env.phase].title}`);
+  const subject: Address = address.original ?? { local: address.local as LocalPart, domain: address.domain as Domain };
+  return env.verifier.verifyRecipient(request(state, test, subject), env.signal).then((result) => {
+    if (result.kind === 'ok') {
+      if (result.addressData !== undefined) address.addressData = result.addressData;
+      if (result.via !== 'route') {
+        // The place where mail for it goes knows this recipient (Exim manual, "Callout verification").
+        address.domainData = subject.domain;
+        address.localPartData = subject.local;
+        address.domainDataTainted = false;
+        address.localPartDataTainted = false;
+      }
+      return 'ok';
+    }
+    const text = result.reply.lines.join('\n');
+    state.logMessage = result.logReason;
+    state.userMessage = text;
+    state.facts.recipientVerifyFailure = failureWord(result);
+    return failure(state, test, result, warns);
+  });
+}
+
+function verifySender(state: AclState, test: VerifyTest, warns: boolean): Awaitable<Outcome> {
+  const { scope, env } = state;
+  if (!messagePhases.has(env.phase)) return fail(state, `cannot verify sender in ACL for ${phases[env.phase].title}`);
+  const subject = test.address ?? scope.message?.sender ?? null;
+  // A bounce has no sender to verify.
+  if (subject === null) return 'ok';
+  const key = `${formatAddress(subject)} ${JSON.stringify(test.callout ?? null)}`;
+  const known = env.memory.senders.get(key);
+  if (known !== undefined) return senderOutcome(state, test, subject, known, warns);
+  return env.verifier.verifySender(request(state, test, subject), env.signal).then((result) => {
+    env.memory.senders.set(key, result);
+    return senderOutcome(state, test, subject, result, warns);
+  });
+}
+
+function senderOutcome(state: AclState, test: VerifyTest, subject: Address, result: VerifyResult, warns: boolean): Outcome {
+  if (result.kind === 'ok') return 'ok';
+  const { facts, env } = state;
+  facts.senderVerifyFailure = failureWord(result);
+  const message = result.reply.lines.join('\n');
+  if (result.kind === 'fail') state.userMessage = state.logMessage = 'Sender verify failed';
+  else if (result.stage === 'route') state.userMessage = state.logMessage = 'Could not complete sender verify';
+  else state.userMessage = state.logMessage = 'Could not complete sender verify callout';
+  const outcome = failure(state, test, result, warns);
+  if (outcome !== 'ok' && !test.noDetails && !env.memory.senders.has(toldKey(subject))) {
+    env.memory.untoldSender = { address: formatAddress(subject), kind: result.kind, message, logReason: result.logReason };
+    env.memory.senders.set(toldKey(subject), result);
+  }
+  return outcome;
+}
+
+/** One entry more an address in the table of results says that its failure was reported. */
+function toldKey(subject: Address): string {
+  return `told ${formatAddress(subject)}`;
+}
+
+function failure(state: AclState, test: VerifyTest, result: Exclude<VerifyResult, { kind: 'ok' }>, warns: boolean): Outcome {
+  if (result.kind === 'defer') {
+    const ofCallout = result.stage !== 'route';
+    if (test.deferOk || (ofCallout && test.callout?.deferOk === true)) {
+      state.userMessage = state.logMessage = undefined;
+      return 'ok';
+    }
+    if (ofCallout) state.showDeferral = true;
+  }
+  if (state.userMessage !== undefined) state.facts.verifyMessage = state.userMessage;
+  if (warns) state.userMessage = undefined;
+  return result.kind;
+}
+
+function failureWord(result: Exclude<VerifyResult, { kind: 'ok' }>): string {
+  if (result.stage === 'route') return 'route';
+  return result.stage === 'rcpt' ? 'recipient' : 'mail';
+}
+
+function request(state: AclState, test: VerifyTest, address: Address): VerifyRequest {
+  return test.callout === undefined ? { address } : { address, callout: calloutOptions(state, test.callout) };
+}
+
+function calloutOptions({ scope }: AclState, { mailFrom, ...callout }: CalloutTest): CalloutOptions {
+  if (mailFrom === 'null') return { ...callout, sender: null };
+  if (mailFrom === 'sender') return { ...callout, sender: scope.message?.sender ?? null };
+  return { ...callout, sender: { local: 'postmaster' as LocalPart, domain: scope.main.qualifyDomain as Domain } };
+}

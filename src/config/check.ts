@@ -1,0 +1,78 @@
+/** Checks that need the whole configuration: names that lead nowhere, options that exclude each other. */
+import type { MatchKind } from '../expand/scope.ts';
+import type { SourcePosition } from '../mail/diagnostic.ts';
+import { checkInstances } from './check-instances.ts';
+import { checkAclLists, checkListNames, type ListNames } from './check-lists.ts';
+import { checkLogSelector } from './log-selector.ts';
+import type { ConfigModel, GivenOptions } from './model.ts';
+import type { OptionTable } from './options/table.ts';
+import { mainOptions } from './options/tables.ts';
+import type { Report } from './report.ts';
+import { didYouMean } from './suggest.ts';
+
+/** What the model holds before it is known to be right; instances that are wrong in themselves are not in it. */
+export interface Checked extends Omit<ConfigModel, 'routers' | 'transports' | 'stores'> {
+  readonly routers: readonly CheckedInstance[];
+  readonly transports: readonly CheckedInstance[];
+  readonly stores: readonly CheckedInstance[];
+}
+
+export interface CheckedInstance {
+  readonly name: string;
+  readonly driver: string;
+  readonly position: SourcePosition;
+  readonly given: GivenOptions;
+}
+
+/**
+ * @param names of all routers and transports that the file has, those left out for their errors included, so that one
+ *   error does not cause others
+ */
+export function checkModel(model: Checked, names: { readonly routers: readonly string[]; readonly transports: readonly string[] }, report: Report): void {
+  checkAclNames(model, report);
+  const selector = model.mainGiven.get('log_selector')?.sources[0];
+  if (selector !== undefined) checkLogSelector(selector, report);
+  if (model.mainGiven.get('spool_directory')?.value === '')
+    report.error(place(model, 'spool_directory'), 'spool_directory undefined: cannot proceed');
+  const logPath = model.mainGiven.get('log_file_path')?.sources[0];
+  if (logPath !== undefined && logPath.text.includes('/') && !logPath.text.includes('%'))
+    report.error(logPath.position, `log_file_path "${logPath.text}" does not contain "%s"`);
+
+  const lists: ListNames = model.lists;
+  for (const kind of Object.keys(model.lists)) {
+    for (const list of model.lists[kind as MatchKind].values()) checkListNames(list.kind, list.text, lists, report);
+  }
+  checkListOptions(model.mainGiven, mainOptions, lists, report);
+  for (const acl of model.acls.values()) for (const line of acl.lines) checkAclLists(line, lists, report);
+  checkInstances(model, names, (given, table) => checkListOptions(given, table, lists, report), report);
+}
+
+function place(model: Checked, option: string): SourcePosition {
+  return model.mainGiven.get(option)?.position ?? { file: model.file, line: 1, column: 1 };
+}
+
+/** Options whose value is the name of an ACL, where it is no expansion and no ACL written in place. */
+function checkAclNames(model: Checked, report: Report): void {
+  for (const [option, { sources }] of model.mainGiven) {
+    const source = sources[0];
+    if (!option.startsWith('acl_') || source === undefined || !/^\w+$/.test(source.text)) continue;
+    if (!model.acls.has(source.text))
+      report.error(source.position, `ACL "${source.text}" of ${option} is not defined`, didYouMean(source.text, model.acls.keys()));
+  }
+}
+
+const listKinds: ReadonlyMap<string, MatchKind> = new Map([
+  ['domains', 'domain'],
+  ['local_parts', 'local_part'],
+  ['senders', 'address'],
+  ['ignore_target_hosts', 'host'],
+]);
+
+function checkListOptions(given: GivenOptions, table: OptionTable, lists: ListNames, report: Report): void {
+  for (const [option, { sources }] of given) {
+    if (!Object.hasOwn(table, option)) continue;
+    const kind = listKinds.get(option) ?? (/(?:^|_)hosts(?:_|$)/.test(option) && option !== 'fallback_hosts' && option !== 'hosts' ? 'host' : undefined);
+    if (kind === undefined || table[option]?.type !== 'list') continue;
+    for (const source of sources) checkListNames(kind, source, lists, report);
+  }
+}

@@ -1,0 +1,114 @@
+/** All option tables in one place, and which drivers there are. */
+import type { RefusedKey } from './reasons.ts';
+import { deliveryMainOptions } from './main-delivery.ts';
+import { smtpMainOptions } from './main-smtp.ts';
+import { systemMainOptions } from './main-system.ts';
+import { tlsMainOptions } from './main-tls.ts';
+import { dnslookupOptions } from './router-dnslookup.ts';
+import { iplookupOptions } from './router-iplookup.ts';
+import { manualrouteOptions } from './router-manualroute.ts';
+import { queryprogramOptions } from './router-queryprogram.ts';
+import { redirectOptions } from './router-redirect.ts';
+import { routerOptions } from './router.ts';
+import { maildirOptions, storeOptions } from './stores.ts';
+import type { OptionTable } from './table.ts';
+import { appendfileOptions } from './transport-appendfile.ts';
+import { autoreplyOptions } from './transport-autoreply.ts';
+import { lmtpOptions } from './transport-lmtp.ts';
+import { pipeOptions } from './transport-pipe.ts';
+import { smtpOptions } from './transport-smtp.ts';
+import { transportOptions } from './transport.ts';
+
+export type MainTable = typeof smtpMainOptions &
+  typeof tlsMainOptions &
+  typeof deliveryMainOptions &
+  typeof systemMainOptions;
+
+export const mainOptions: MainTable = {
+  ...smtpMainOptions,
+  ...tlsMainOptions,
+  ...deliveryMainOptions,
+  ...systemMainOptions,
+};
+
+/** Other names of options, and names that set two switches at once. */
+export const aliases: Readonly<Record<SectionKind | 'main', ReadonlyMap<string, readonly string[]>>> = {
+  main: new Map([
+    ['daemon_smtp_port', ['daemon_smtp_ports']],
+    ['return_size_limit', ['bounce_return_size_limit']],
+  ]),
+  router: new Map([
+    ['verify', ['verify_sender', 'verify_recipient']],
+    ['fail_verify', ['fail_verify_sender', 'fail_verify_recipient']],
+  ]),
+  transport: new Map(),
+  store: new Map(),
+};
+
+export type SectionKind = 'router' | 'transport' | 'store';
+
+export interface DriverSpec {
+  readonly options: OptionTable;
+  readonly status: 'works' | { readonly refused: RefusedKey };
+}
+
+/** A section of driver instances: the options of all of them, and each driver's own. */
+export interface SectionSpec {
+  readonly kind: SectionKind;
+  readonly options: OptionTable;
+  readonly drivers: ReadonlyMap<string, DriverSpec>;
+}
+
+/** Private options of the drivers that work, for the types of the model. */
+export interface RouterTables {
+  readonly accept: Readonly<Record<never, never>>;
+  readonly manualroute: typeof manualrouteOptions;
+}
+
+export interface TransportTables {
+  readonly lmtp: typeof lmtpOptions;
+  readonly smtp: typeof smtpOptions;
+}
+
+export interface StoreTables {
+  readonly maildir: typeof maildirOptions;
+}
+
+const refused: DriverSpec['status'] = { refused: 'driver' };
+
+export const routerSection: SectionSpec = {
+  kind: 'router',
+  options: routerOptions,
+  drivers: new Map<string, DriverSpec>([
+    ['accept', { options: {}, status: 'works' }],
+    ['dnslookup', { options: dnslookupOptions, status: { refused: 'dns' } }],
+    ['ipliteral', { options: {}, status: refused }],
+    ['iplookup', { options: iplookupOptions, status: refused }],
+    ['manualroute', { options: manualrouteOptions, status: 'works' }],
+    ['queryprogram', { options: queryprogramOptions, status: refused }],
+    ['redirect', { options: redirectOptions, status: refused }],
+  ]),
+};
+
+export const transportSection: SectionSpec = {
+  kind: 'transport',
+  options: transportOptions,
+  drivers: new Map<string, DriverSpec>([
+    ['appendfile', { options: appendfileOptions, status: refused }],
+    ['autoreply', { options: autoreplyOptions, status: refused }],
+    ['lmtp', { options: lmtpOptions, status: 'works' }],
+    ['pipe', { options: pipeOptions, status: refused }],
+    ['smtp', { options: smtpOptions, status: 'works' }],
+  ]),
+};
+
+export const storeSection: SectionSpec = {
+  kind: 'store',
+  options: storeOptions,
+  drivers: new Map<string, DriverSpec>([['maildir', { options: maildirOptions, status: 'works' }]]),
+};
+
+/** Drivers of a section that work, in the order of the alphabet: what `-bV` prints. */
+export function workingDrivers(section: SectionSpec): string[] {
+  return [...section.drivers].filter(([, d]) => d.status === 'works').map(([name]) => name);
+}

@@ -1,0 +1,36 @@
+/**
+ * Private options of the pipe transport (Exim manual, "The pipe transport").
+ * Types and defaults are those of Exim 4.96 (`exim -bP`); see table.ts for what the columns mean.
+ */
+export const pipeOptions = {
+  allow_commands: { type: 'list', default: undefined, expand: true, status: { refused: 'driver' } },
+  batch_id: { type: 'string', default: undefined, expand: true, status: { refused: 'driver' } },
+  batch_max: { type: 'integer', default: '1', status: { refused: 'driver' } },
+  check_string: { type: 'string', default: undefined, status: { refused: 'driver' } },
+  command: { type: 'string', default: undefined, expand: true, status: { refused: 'driver' } },
+  environment: { type: 'string', default: undefined, expand: true, status: { refused: 'driver' } },
+  escape_string: { type: 'string', default: undefined, status: { refused: 'driver' } },
+  force_command: { type: 'boolean', default: false, status: { refused: 'driver' } },
+  freeze_exec_fail: { type: 'boolean', default: false, status: { refused: 'driver' } },
+  freeze_signal: { type: 'boolean', default: false, status: { refused: 'driver' } },
+  ignore_status: { type: 'boolean', default: false, status: { refused: 'driver' } },
+  log_defer_output: { type: 'boolean', default: false, status: { refused: 'driver' } },
+  log_fail_output: { type: 'boolean', default: false, status: { refused: 'driver' } },
+  log_output: { type: 'boolean', default: false, status: { refused: 'driver' } },
+  max_output: { type: 'size', default: '20K', status: { refused: 'driver' } },
+  message_prefix: { type: 'string', default: undefined, expand: true, status: { refused: 'driver' } },
+  message_suffix: { type: 'string', default: undefined, expand: true, status: { refused: 'driver' } },
+  path: { type: 'string', default: '/bin:/usr/bin', expand: true, status: { refused: 'driver' } },
+  permit_coredump: { type: 'boolean', default: false, status: { refused: 'driver' } },
+  pipe_as_creator: { type: 'boolean', default: false, status: { refused: 'driver' } },
+  restrict_to_path: { type: 'boolean', default: false, status: { refused: 'driver' } },
+  return_fail_output: { type: 'boolean', default: false, status: { refused: 'driver' } },
+  return_output: { type: 'boolean', default: false, status: { refused: 'driver' } },
+  temp_errors: { type: 'list', default: '75:73', status: { refused: 'driver' } },
+  timeout: { type: 'time', default: '1h', status: { refused: 'driver' } },
+  timeout_defer: { type: 'boolean', default: false, status: { refused: 'driver' } },
+  umask: { type: 'octal', default: '022', status: { refused: 'driver' } },
+  use_bsmtp: { type: 'boolean', default: false, status: { refused: 'driver' } },
+  use_crlf: { type: 'boolean', default: false, status: { refused: 'driver' } },
+  use_shell: { type: 'boolean', default: false, status: { refused: 'driver' } },
+} as const;

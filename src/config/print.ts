@@ -1,0 +1,102 @@
+/** Options as `exim -bP` prints them (Exim manual, "-bP"). */
+import { formatTimeInterval } from '../mail/time-interval.ts';
+import { joinList } from '../mail/list-text.ts';
+import type { GivenOptions } from './model.ts';
+import type { AnyValue, OptionSpec, OptionTable } from './options/table.ts';
+import { defaultValue } from './values.ts';
+
+/** One option's line without the line end: `name`, `no_name`, `name = value`. */
+export function formatOption(name: string, spec: OptionSpec, given: GivenOptions): string {
+  const setting = given.get(name);
+  const value = setting?.value ?? defaultValue(spec);
+  if (spec.type === 'boolean' && typeof value !== 'string') return value === true ? name : `no_${name}`;
+  const text =
+    setting === undefined
+      ? defaultText(spec)
+      : sourceText(
+          setting.sources.map((s) => s.text),
+          setting.value,
+          spec,
+        );
+  // Exim prints unset numbers and lists of users without the space.
+  const bare = text === '' && (spec.type === 'fixed-point' || spec.type === 'user-list' || spec.type === 'group-list');
+  return bare ? `${name} =` : `${name} = ${escapeText(text)}`;
+}
+
+/** All options of a table, in its order of the alphabet, one a line. */
+export function formatOptions(table: OptionTable, given: GivenOptions): string[] {
+  return Object.keys(table)
+    .toSorted()
+    .map((name) => formatOption(name, table[name] ?? missing(name), given));
+}
+
+/** A value in the form of its type, without its name. */
+export function formatValue(value: AnyValue, spec: OptionSpec): string {
+  if (typeof value === 'string') return value;
+  if (typeof value === 'boolean') return String(value);
+  if (typeof value === 'number') return formatNumber(value, spec);
+  if (spec.type === 'time-list') return value.map((ms) => formatTimeInterval(Number(ms))).join(':');
+  const items = value.map(String);
+  if (spec.repeat === 'condition') return joinConditions(items);
+  return spec.repeat === undefined ? joinList(items) : items.join(spec.repeat);
+}
+
+function formatNumber(value: number, spec: OptionSpec): string {
+  switch (spec.type) {
+    case 'time':
+      return formatTimeInterval(value);
+    case 'octal':
+      return value === 0 ? '0' : `0${value.toString(8)}`;
+    case 'size':
+      return scaled(value, ['', 'K', 'M']);
+    case 'kilobytes':
+      return scaled(value, ['K', 'M', 'G']);
+    case 'fixed-point':
+      return Number.isInteger(value) ? value.toFixed(1) : String(value);
+    default:
+      return String(value);
+  }
+}
+
+/** With the largest suffix that leaves a whole number; zero has none. */
+function scaled(value: number, suffixes: readonly string[]): string {
+  if (value === 0) return '0';
+  let n = value;
+  let i = 0;
+  while (i + 1 < suffixes.length && n % 1024 === 0) {
+    n /= 1024;
+    i++;
+  }
+  return `${n}${suffixes[i] ?? ''}`;
+}
+
+/** Several `condition` settings as the one that they mean. */
+function joinConditions(items: readonly string[]): string {
+  const [first = ''] = items;
+  return items.length < 2 ? first : `\${if and{${items.map((c) => `{bool_lax{${c}}}`).join('')}}}`;
+}
+
+function defaultText(spec: OptionSpec): string {
+  const value = defaultValue(spec);
+  if (value === undefined) return '';
+  return typeof spec.default === 'string' && typeof value !== 'number' ? spec.default : formatValue(value, spec);
+}
+
+/** Lists are printed as they were written, everything else in the form of its type. */
+function sourceText(sources: readonly string[], value: AnyValue, spec: OptionSpec): string {
+  const [first] = sources;
+  if (sources.length === 1 && first !== undefined && Array.isArray(value) && spec.type !== 'time-list') return first;
+  return formatValue(value, spec);
+}
+
+/** Control characters as escapes. */
+function escapeText(text: string): string {
+  return text.replace(/[\x00-\x1f\x7f]/g, (c) => {
+    const letter = '\b\f\n\r\t\v'.indexOf(c);
+    return letter >= 0 ? `\\${'bfnrtv'.charAt(letter)}` : `\\${c.charCodeAt(0).toString(8).padStart(3, '0')}`;
+  });
+}
+
+function missing(name: string): never {
+  throw new Error(`no option ${name}`);
+}

@@ -1,0 +1,71 @@
+/** What is supported, from the option tables: the data of docs/exim-compatibility.md. */
+import { ignoredReasons, refusedReasons } from './options/reasons.ts';
+import type { OptionSpec, OptionTable } from './options/table.ts';
+import { aliases, mainOptions, routerSection, type SectionSpec, storeSection, transportSection } from './options/tables.ts';
+
+export interface OptionRow {
+  /** `main`, `routers`, `transports`, `stores`, or a driver: `router manualroute`. */
+  readonly section: string;
+  readonly name: string;
+  /** The type in words, with `expanded` where the value is expanded. */
+  readonly type: string;
+  /** As written in a file; undefined for unset. */
+  readonly default: string | undefined;
+  readonly status: 'works' | 'ignored' | 'only some values' | 'refused';
+  /** Why it is refused or ignored, or which values are accepted. */
+  readonly note?: string;
+}
+
+/** Every option, in the order of the sections and then of the alphabet. */
+export function listOptions(): OptionRow[] {
+  return [...rows('main', mainOptions), ...[routerSection, transportSection, storeSection].flatMap(sectionRows)];
+}
+
+export interface DriverRow {
+  readonly section: 'router' | 'transport' | 'store';
+  readonly name: string;
+  /** Absent where it works. */
+  readonly refused?: string;
+}
+
+export function listDrivers(): DriverRow[] {
+  return [routerSection, transportSection, storeSection].flatMap(({ kind, drivers }) =>
+    [...drivers].map(
+      ([name, { status }]): DriverRow =>
+        status === 'works' ? { section: kind, name } : { section: kind, name, refused: refusedReasons[status.refused] },
+    ),
+  );
+}
+
+function sectionRows(section: SectionSpec): OptionRow[] {
+  return [
+    ...rows(`${section.kind}s`, section.options),
+    ...[...section.drivers].flatMap(([name, driver]) => rows(`${section.kind} ${name}`, driver.options)),
+  ];
+}
+
+function rows(section: string, table: OptionTable): OptionRow[] {
+  return Object.entries(table)
+    .map(([name, spec]) => ({
+      section,
+      name,
+      type: spec.expand === true ? `${spec.type}, expanded` : spec.type,
+      default: typeof spec.default === 'boolean' ? String(spec.default) : spec.default,
+      ...standing(spec),
+    }))
+    .toSorted((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+function standing({ status }: OptionSpec): Pick<OptionRow, 'status' | 'note'> {
+  if (status === 'works') return { status };
+  if ('ignored' in status) return { status: 'ignored', note: ignoredReasons[status.ignored] };
+  const reason = refusedReasons[status.refused];
+  if (!('only' in status)) return { status: 'refused', note: reason };
+  const values = status.only.map((v) => (v === '' ? 'empty' : `\`${v}\``)).join(', ');
+  return { status: 'only some values', note: `${values}: ${reason}` };
+}
+
+/** Other names of options: `return_size_limit` and the like, each with what it stands for. */
+export function listAliases(): readonly { readonly name: string; readonly means: readonly string[] }[] {
+  return Object.values(aliases).flatMap((map) => [...map].map(([name, means]) => ({ name, means })));
+}

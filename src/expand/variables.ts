@@ -1,0 +1,93 @@
+/** The variables of expansions (Exim manual, "Expansion variables"): name -> how to read it and whether it is tainted. */
+import type { Evaluator, VariableRow } from './evaluator.ts';
+import type { Frame } from './frame.ts';
+import { addressVariables } from './variables/address.ts';
+import { connectionVariables } from './variables/connection.ts';
+import { mainVariables } from './variables/main.ts';
+import { messageVariables } from './variables/message.ts';
+import { unsetVariables } from './variables/unset.ts';
+
+const frameVariables: Readonly<Record<string, VariableRow>> = {
+  value: { read: (f) => f.value, tainted: (f) => f.valueTainted },
+  item: { read: (f) => f.item, tainted: (f) => f.itemTainted },
+  acl_verify_message: { read: (f) => f.scope.acl?.verifyMessage ?? '', tainted: true },
+  sender_verify_failure: { read: (f) => f.scope.acl?.senderVerifyFailure ?? '' },
+  recipient_verify_failure: { read: (f) => f.scope.acl?.recipientVerifyFailure ?? '' },
+  acl_narg: { read: (f) => String(f.scope.acl?.args?.length ?? 0) },
+};
+
+/** Name -> row; a later group wins where two have a name. */
+const table: ReadonlyMap<string, VariableRow> = new Map(
+  Object.entries({
+    ...unsetVariables,
+    ...mainVariables,
+    ...messageVariables,
+    ...connectionVariables,
+    ...addressVariables,
+    ...frameVariables,
+  }),
+);
+
+/** Names of all variables but the open families (`acl_c...`, `acl_m...`, `r_...`). */
+export function variableNames(): readonly string[] {
+  return [...table.keys()];
+}
+
+/** The row of a variable, or for an unknown name the hint that Exim adds to its complaint (often empty). */
+export function findVariable(name: string): VariableRow | string {
+  const row = table.get(name);
+  if (row !== undefined) return row;
+  if (name.startsWith('acl_')) return aclVariable(name);
+  if (name.startsWith('r_')) return routerVariable(name.slice(2));
+  return '';
+}
+
+/** Compiles a reference to a variable that {@link findVariable} knows. */
+export function readVariable(name: string): Evaluator {
+  const row = findVariable(name);
+  if (typeof row === 'string') throw new Error(`no variable ${name}`);
+  const { read, tainted } = row;
+  if (tainted === undefined) return read;
+  const isTainted = tainted === true ? (): boolean => true : tainted;
+  return (frame) => {
+    const text = read(frame);
+    if (text !== '' && isTainted(frame)) frame.tainted = true;
+    return text;
+  };
+}
+
+function aclVariable(name: string): VariableRow | string {
+  const argument = /^acl_arg([1-9])$/.exec(name)?.[1];
+  if (argument !== undefined) {
+    const index = Number(argument) - 1;
+    return { read: (f) => f.scope.acl?.args?.[index] ?? '', tainted: true };
+  }
+  if (!/^acl_[cm]/.test(name)) return ' (user-defined ACL variables must start acl_c or acl_m)';
+  if (!/^acl_[cm](?:[0-9_]|$)/.test(name)) return ' (6th character of a user-defined ACL variable must be a digit or underscore)';
+  const key = name.slice(4);
+  const holder = name.charAt(4) === 'c' ? connectionHolder : messageHolder;
+  return {
+    read: (f) => holder(f)?.variables.get(key) ?? '',
+    tainted: (f) => holder(f)?.taintedVariables?.has(key) ?? true,
+  };
+}
+
+interface Holder {
+  readonly variables: Map<string, string>;
+  readonly taintedVariables?: Set<string>;
+}
+
+function connectionHolder(f: Frame): Holder | undefined {
+  return f.scope.connection;
+}
+
+function messageHolder(f: Frame): Holder | undefined {
+  return f.scope.message;
+}
+
+function routerVariable(name: string): VariableRow {
+  return {
+    read: (f) => f.scope.address?.routerVariables?.get(name)?.text ?? '',
+    tainted: (f) => f.scope.address?.routerVariables?.get(name)?.tainted ?? true,
+  };
+}

@@ -1,0 +1,69 @@
+import type { EnhancedStatus } from '../../mail/reply.ts';
+
+/** Bounds of one LMTP session. */
+export interface LmtpLimits {
+  /** Longest command line with CRLF, octets. Default 8192, as in Dovecot. */
+  readonly maxCommandOctets: number;
+  /** Longest line of content, octets; 0, the default, for none. */
+  readonly maxDataLineOctets: number;
+  /** Largest message, octets; 0, the default, for none. Where there is a bound, LHLO offers SIZE. */
+  readonly maxMessageOctets: number;
+  /** RCPTs in one transaction. Default 10000. */
+  readonly maxRecipients: number;
+  /** Bad commands in a row before the connection is closed. Default 10, as in Dovecot. */
+  readonly maxBadCommands: number;
+  /** Most time without input from the client, milliseconds. Default 300000. */
+  readonly idleTimeoutMs: number;
+  /** Content up to this many octets stays in memory, what is larger goes to a temporary file. Default 131072. */
+  readonly maxMemoryOctets: number;
+}
+
+export const defaultLimits: LmtpLimits = {
+  maxCommandOctets: 8192,
+  maxDataLineOctets: 0,
+  maxMessageOctets: 0,
+  maxRecipients: 10_000,
+  maxBadCommands: 10,
+  idleTimeoutMs: 300_000,
+  maxMemoryOctets: 128 * 1024,
+};
+
+/** Something worth a log line. `client` is the address, or empty for a UNIX socket. */
+export type LmtpIncident =
+  | {
+      readonly kind: 'bad-command';
+      readonly client: string;
+      readonly command: string;
+      readonly reply: string;
+    }
+  | { readonly kind: 'refused-message'; readonly client: string; readonly reason: string }
+  | { readonly kind: 'timeout' | 'lost'; readonly client: string; readonly during: 'command' | 'content' }
+  /** A handler or the temporary storage failed; the client was told 451 or 452. */
+  | { readonly kind: 'fault'; readonly client: string; readonly error: unknown };
+
+export interface LmtpServerOptions {
+  /** Our name in the greeting and in LHLO's answer. */
+  readonly hostname: string;
+  /** The rest of the 220 line. Default `Mailchute ready.` */
+  readonly greeting?: string;
+  readonly limits?: Partial<LmtpLimits>;
+  /** Folder for messages too large for memory; must exist. Default: the system's. */
+  readonly temporaryDirectory?: string;
+  /** Take and offer DSN's parameters (RFC 3461). Default false; ORCPT is always taken, as in Dovecot. */
+  readonly dsn?: boolean;
+  /** Take and offer SMTPUTF8 (RFC 6531). Default false: octets above 127 in a command are refused, as in Dovecot. */
+  readonly smtputf8?: boolean;
+  onIncident?(incident: LmtpIncident): void;
+}
+
+/**
+ * Most octets of one reply with all its lines: Exim's lmtp transport keeps a whole reply in 256 and calls longer ones
+ * malformed.
+ */
+export const maxReplyOctets = 240;
+
+export interface Wording {
+  readonly code: number;
+  readonly status: EnhancedStatus | undefined;
+  readonly text: string;
+}

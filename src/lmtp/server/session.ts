@@ -1,0 +1,224 @@
+/** One LMTP dialogue, server side (RFC 2033), worded as Dovecot 2.3's lmtp service words it. */
+import { randomBytes } from 'node:crypto';
+import { assertNever } from '../../mail/assert-never.ts';
+import { parseCommand } from '../../protocol/command.ts';
+import {
+  runDialogue,
+  type DialogueLink,
+  type DialogueLogic,
+  type LinkEnd,
+  type Next,
+} from '../../protocol/dialogue.ts';
+import type { Command } from '../../protocol/grammar.ts';
+import { Receiver, type CommandFault } from '../../protocol/receiver.ts';
+import type { LmtpHandler } from './handler.ts';
+import { defaultLimits, maxReplyOctets, type LmtpServerOptions } from './options.ts';
+import { endTransaction, report, say, sayBad, type SessionState } from './state.ts';
+import {
+  bdat,
+  content,
+  contentEnd,
+  contentFault,
+  data,
+  mail,
+  rcpt,
+  refuseChunk,
+  storageFailed,
+} from './transaction.ts';
+import { one, wordCommandError } from './wording.ts';
+
+/** Where the client is; both empty and 0 for a UNIX socket. */
+export interface LmtpPeer {
+  readonly remoteAddress: string;
+  readonly remotePort: number;
+}
+
+/**
+ * Runs a session from its greeting to its end; never rejects for what a client or a handler does. The caller closes the
+ * link, which sends the last replies.
+ * @param signal given to deliveries: abort it to make them stop
+ */
+export async function runLmtpSession(
+  link: DialogueLink,
+  peer: LmtpPeer,
+  handler: LmtpHandler,
+  options: LmtpServerOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  const limits = options.limits === undefined ? defaultLimits : { ...defaultLimits, ...options.limits };
+  const s: SessionState = {
+    handler,
+    options,
+    limits,
+    link,
+    receiver: new Receiver(limits),
+    grammar: {
+      parameters: true,
+      dsn: options.dsn ?? false,
+      orcpt: true,
+      size: limits.maxMessageOctets > 0,
+      smtputf8: options.smtputf8 ?? false,
+      loosePath: false,
+      unqualified: true,
+      domainLiterals: true,
+    },
+    signal,
+    remoteAddress: peer.remoteAddress,
+    remotePort: peer.remotePort,
+    sessionId: newSessionId(),
+    lhlo: '',
+    transactions: 0,
+    transaction: undefined,
+    badCommands: 0,
+    reading: undefined,
+  };
+  say(s, one(220, undefined, `${options.hostname} ${options.greeting ?? 'Mailchute ready.'}`));
+  try {
+    await runDialogue(link, s.receiver, logicOf(s), limits.idleTimeoutMs);
+  } catch (error) {
+    report(s, { kind: 'fault', client: s.remoteAddress, error });
+  } finally {
+    endTransaction(s);
+  }
+}
+
+const processPart = randomBytes(10);
+let sessions = 0;
+
+/** 22 characters, as Dovecot's, different for every session of every process. */
+function newSessionId(): string {
+  const id = Buffer.allocUnsafe(16);
+  processPart.copy(id, 6);
+  id.writeUIntBE(++sessions, 0, 6);
+  return id.toString('base64url');
+}
+
+function logicOf(s: SessionState): DialogueLogic {
+  return {
+    command: (line) => command(s, line),
+    commandFault: (fault) => commandFault(s, fault),
+    content: (chunk) => content(s, chunk),
+    contentFault: (fault) => contentFault(s, fault),
+    contentEnd: () => contentEnd(s),
+    interrupted: (how, during) => interrupted(s, how, during),
+    crashed: (error, during) => {
+      report(s, { kind: 'fault', client: s.remoteAddress, error });
+      if (during === 'content') {
+        storageFailed(s, error);
+        return 'command';
+      }
+      return say(s, one(451, '4.3.0', 'Temporary internal error'));
+    },
+  };
+}
+
+function command(s: SessionState, line: string): Next | Promise<Next> {
+  if (!s.grammar.smtputf8 && /[\x80-\xff]/.test(line))
+    return sayBad(s, line, one(500, '5.5.2', 'Invalid command syntax'));
+  const parsed = parseCommand(line, s.grammar);
+  const bad = s.badCommands;
+  const next = dispatch(s, parsed, line);
+  // Only bad commands in a row count; one that waits for its handler is not bad.
+  if (s.badCommands === bad) s.badCommands = 0;
+  return next;
+}
+
+function dispatch(s: SessionState, c: Command, line: string): Next | Promise<Next> {
+  switch (c.verb) {
+    case 'MAIL':
+      return mail(s, c.sender, c.params);
+    case 'RCPT':
+      return rcpt(s, c.recipient);
+    case 'DATA':
+      return data(s);
+    case 'BDAT':
+      return bdat(s, c.octets, c.last);
+    case 'LHLO':
+      return lhlo(s, c.argument);
+    case 'RSET':
+      endTransaction(s);
+      return say(s, one(250, '2.0.0', 'OK'));
+    case 'NOOP':
+      return say(s, one(250, '2.0.0', 'OK'));
+    case 'VRFY':
+      return c.argument === ''
+        ? sayBad(s, line, one(501, '5.5.4', 'Invalid parameters'))
+        : say(s, one(252, '2.3.3', 'Try RCPT instead'));
+    case 'QUIT':
+      say(s, one(221, '2.0.0', 'Bye'));
+      return 'close';
+    case 'STARTTLS':
+      return sayBad(s, line, one(502, '5.5.1', 'TLS support is not enabled.'));
+    case 'AUTH':
+      return sayBad(s, line, one(502, '5.5.1', 'Unsupported command'));
+    case 'XCLIENT':
+      return sayBad(s, line, one(550, '5.7.14', 'You are not from trusted IP'));
+    case 'HELO':
+    case 'EHLO':
+    case 'HELP':
+    case 'EXPN':
+    case 'ETRN':
+      return sayBad(s, line, wordCommandError({ kind: 'unknown-command' }));
+    case 'error': {
+      const reply = wordCommandError(c.error);
+      if (c.error.kind === 'chunk-marker') {
+        if (s.transaction !== undefined) s.transaction.chunkFailed = true;
+        return refuseChunk(s, c.error.octets, reply);
+      }
+      const next = sayBad(s, line, reply);
+      // Content of unknown length follows: to read it as commands would let a message give orders.
+      return c.error.kind === 'chunk-size' ? 'close' : next;
+    }
+    default:
+      return assertNever(c);
+  }
+}
+
+function lhlo(s: SessionState, argument: string): Next {
+  if (argument === '') return sayBad(s, 'LHLO', one(501, undefined, 'Missing hostname'));
+  endTransaction(s);
+  s.lhlo = argument;
+  const extensions = ['8BITMIME', 'CHUNKING'];
+  if (s.options.dsn === true) extensions.push('DSN');
+  extensions.push('ENHANCEDSTATUSCODES', 'PIPELINING');
+  if (s.limits.maxMessageOctets > 0) extensions.push(`SIZE ${s.limits.maxMessageOctets}`);
+  if (s.options.smtputf8 === true) extensions.push('SMTPUTF8');
+  const others = extensions.reduce((octets, line) => octets + line.length + 6, 0);
+  const name = s.options.hostname.slice(0, maxReplyOctets - others - 6);
+  return say(s, { code: 250, lines: [name, ...extensions] });
+}
+
+function commandFault(s: SessionState, fault: CommandFault): Next {
+  switch (fault) {
+    case 'bare-lf':
+      // Whoever ends lines so may mean other commands than we would read: nothing more is taken from the connection.
+      sayBad(s, '', one(500, '5.5.2', 'bare LF in command: lines must end in CRLF - closing connection'));
+      return 'close';
+    case 'bare-cr':
+    case 'nul':
+      return sayBad(s, '', one(500, '5.5.2', 'Invalid command syntax'));
+    case 'too-long':
+      return sayBad(s, '', one(500, '5.5.2', 'Line too long'));
+    default:
+      return assertNever(fault);
+  }
+}
+
+function interrupted(s: SessionState, how: LinkEnd, during: 'command' | 'content'): void {
+  switch (how) {
+    case 'timeout':
+      say(s, one(421, '4.4.2', `${s.options.hostname} Disconnected for inactivity`));
+      report(s, { kind: 'timeout', client: s.remoteAddress, during });
+      break;
+    case 'stop':
+      say(s, one(421, '4.3.2', `${s.options.hostname} Shutting down`));
+      break;
+    case 'end':
+    case 'lost':
+      // Between transactions clients just go; within one it is worth knowing.
+      if (s.transaction !== undefined) report(s, { kind: 'lost', client: s.remoteAddress, during });
+      break;
+    default:
+      assertNever(how);
+  }
+}

@@ -1,0 +1,79 @@
+import type { Address } from '../../mail/address.ts';
+import type { Reply } from '../../mail/reply.ts';
+import type { DialogueLink, Next } from '../../protocol/dialogue.ts';
+import type { Grammar } from '../../protocol/grammar.ts';
+import type { Receiver } from '../../protocol/receiver.ts';
+import type { ContentBuffer } from './content-buffer.ts';
+import type { LmtpHandler, LmtpTransaction } from './handler.ts';
+import type { LmtpIncident, LmtpLimits, LmtpServerOptions } from './options.ts';
+import { formatBounded, one } from './wording.ts';
+
+/** All that one LMTP session remembers between commands. */
+export interface SessionState {
+  readonly handler: LmtpHandler;
+  readonly options: LmtpServerOptions;
+  readonly limits: LmtpLimits;
+  readonly link: DialogueLink;
+  readonly receiver: Receiver;
+  readonly grammar: Grammar;
+  /** Aborted when the server gives up what is under way. */
+  readonly signal: AbortSignal;
+  readonly remoteAddress: string;
+  readonly remotePort: number;
+  readonly sessionId: string;
+  lhlo: string;
+  transactions: number;
+  transaction: Transaction | undefined;
+  badCommands: number;
+  /** What the content now being read is for; undefined between messages. */
+  reading: Reading | undefined;
+}
+
+export interface Transaction {
+  readonly logic: LmtpTransaction;
+  /** One per RCPT command, accepted or not: positions are the handler's names for recipients. */
+  recipients: number;
+  readonly accepted: number[];
+  readonly acceptedAddresses: Address[];
+  content: ContentBuffer | undefined;
+  /** A BDAT of this transaction failed: only RSET helps. */
+  chunkFailed: boolean;
+}
+
+export type Reading =
+  | {
+      readonly kind: 'message';
+      readonly how: 'data' | 'chunk' | 'last-chunk';
+      readonly octets: number;
+      failure: Reply | undefined;
+    }
+  /** The octets of a BDAT that was refused already; the reply follows them. */
+  | { readonly kind: 'refused-chunk'; readonly reply: Reply };
+
+/** Queues a reply. */
+export function say(s: SessionState, reply: Reply): Next {
+  s.link.write(formatBounded(reply));
+  return 'command';
+}
+
+/** A command that was refused; too many in a row end the session (Dovecot's max_bad_commands). */
+export function sayBad(s: SessionState, command: string, reply: Reply): Next {
+  report(s, { kind: 'bad-command', client: s.remoteAddress, command, reply: reply.lines[0] });
+  if (++s.badCommands <= s.limits.maxBadCommands) return say(s, reply);
+  say(s, one(421, '4.7.0', `${s.options.hostname} Too many invalid commands.`));
+  return 'close';
+}
+
+export function report(s: SessionState, incident: LmtpIncident): void {
+  s.options.onIncident?.(incident);
+}
+
+/** The transaction is over, however it went. */
+export function endTransaction(s: SessionState): void {
+  const transaction = s.transaction;
+  s.transaction = undefined;
+  s.reading = undefined;
+  if (transaction === undefined) return;
+  transaction.content?.discard();
+  transaction.logic.end();
+}

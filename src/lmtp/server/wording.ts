@@ -1,0 +1,94 @@
+/** Faults of commands in the words and codes of Dovecot 2.3's lmtp service, as seen from the running program. */
+import { assertNever } from '../../mail/assert-never.ts';
+import { formatReply, type EnhancedStatus, type Reply } from '../../mail/reply.ts';
+import type { ContentFault } from '../../protocol/content-scanner.ts';
+import type { CommandError, PathFault } from '../../protocol/grammar.ts';
+import { maxReplyOctets, type LmtpLimits } from './options.ts';
+
+export function wordCommandError(error: CommandError): Reply {
+  switch (error.kind) {
+    case 'unknown-command':
+      return one(500, '5.5.1', 'Unknown command');
+    case 'unexpected-argument':
+    case 'no-keyword':
+      return one(501, '5.5.4', 'Invalid parameters');
+    case 'path':
+      return one(501, '5.5.4', `Invalid ${error.verb === 'MAIL' ? 'FROM' : 'TO'}: ${wordPath(error.fault)}`);
+    case 'parameter':
+      return wordParameter(error.verb, error.name, error.fault);
+    case 'unknown-parameter':
+      return one(555, '5.5.4', 'Unsupported parameters');
+    case 'chunk-size':
+      return one(501, '5.5.4', 'Invalid chunk size parameter');
+    case 'chunk-marker':
+      return one(501, '5.5.4', 'Invalid end marker parameter');
+    default:
+      return assertNever(error);
+  }
+}
+
+function wordPath(fault: PathFault): string {
+  switch (fault.kind) {
+    case 'empty':
+      return 'Path is empty string';
+    case 'leading-space':
+      return 'Unexpected whitespace before path';
+    case 'no-open':
+      return "Missing '<' at beginning of path";
+    case 'no-close':
+      return "Missing '>' at end of path";
+    case 'null':
+      return 'Null path not allowed';
+    case 'trailing':
+      return 'Invalid character in path';
+    case 'domain':
+      return "Missing domain after '@'";
+    case 'domain-literal':
+      return 'Address literals are not allowed';
+    case 'unqualified':
+      return 'Missing domain';
+    case 'address':
+      return fault.reason;
+    default:
+      return assertNever(fault);
+  }
+}
+
+function wordParameter(verb: 'MAIL' | 'RCPT', name: string, fault: 'value' | 'repeated'): Reply {
+  if (fault === 'repeated') return one(501, '5.5.4', `Duplicate ${verb} parameter`);
+  if (name === 'BODY') return one(555, '5.5.4', 'Unsupported mail BODY type');
+  if (name === 'ORCPT') return one(501, '5.5.4', 'Invalid addr-type for ORCPT= parameter');
+  return one(501, '5.5.4', `Invalid ${name}= parameter value`);
+}
+
+export function wordContentFault(fault: ContentFault, limits: LmtpLimits): Reply {
+  switch (fault) {
+    case 'bare-lf':
+    case 'bare-cr': {
+      const octet = fault === 'bare-lf' ? 'LF' : 'CR';
+      return one(
+        550,
+        '5.6.11',
+        `bare ${octet} in message data: lines must end in CRLF (RFC 5321 section 2.3.8)`,
+      );
+    }
+    case 'line-too-long':
+      return one(550, '5.6.0', `Line longer than ${limits.maxDataLineOctets} octets in message data`);
+    case 'too-big':
+      return one(552, '5.2.3', 'Message size exceeds administrative limit');
+    default:
+      return assertNever(fault);
+  }
+}
+
+export function one(code: number, status: EnhancedStatus | undefined, text: string): Reply {
+  return status === undefined ? { code, lines: [text] } : { code, status, lines: [text] };
+}
+
+/** The wire form, cut so that the whole reply stays within {@link maxReplyOctets}. */
+export function formatBounded(reply: Reply): string {
+  const text = formatReply(reply);
+  if (text.length <= maxReplyOctets) return text;
+  const first = `${reply.code} ${reply.status === undefined ? '' : `${reply.status} `}${reply.lines[0]}`;
+  return `${first.length <= maxReplyOctets - 2 ? first : `${first.slice(0, maxReplyOctets - 5)}...`}\r\n`;
+}

@@ -1,0 +1,171 @@
+import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import type { Endpoint } from '../mail/endpoint.ts';
+import { MailError } from '../mail/mail-error.ts';
+import { ServerConnection } from './server-connection.ts';
+
+/** Where a server listens. TCP port 0 takes a free port; host `::` also takes IPv4. */
+export type ListenAddress = Extract<Endpoint, { readonly kind: 'tcp' | 'unix' }>;
+
+export interface ListenOptions {
+  /** Connections the kernel holds until we take them (Exim: `smtp_connect_backlog`). Default 511. */
+  readonly backlog?: number;
+  /** Permissions of a UNIX socket. Default 0o600: the owner alone. */
+  readonly unixMode?: number;
+  /** Connections at a time (Exim: `smtp_accept_max`); 0 or absent for no bound. */
+  readonly maxConnections?: number;
+  /** The reply, with CRLF, that a connection beyond the bound gets before it is closed. Without one it is just closed. */
+  readonly busyReply?: string;
+  /** Stops listening and ends the connections, as {@link Listener.close} does. */
+  readonly signal?: AbortSignal;
+  /** A fault of one session, or of accepting, that the session itself did not deal with. */
+  onError?(error: unknown): void;
+}
+
+export interface Listener {
+  /** As bound: the port is the real one. */
+  readonly address: ListenAddress;
+  /** Connections open now. */
+  readonly connections: number;
+  /**
+   * Takes no more connections and asks sessions to stop at their next command; resolves when all have ended.
+   * @param graceMs after this the remaining connections are cut. Default 5000.
+   */
+  close(graceMs?: number): Promise<void>;
+}
+
+/**
+ * Listens and runs `session` for each connection; when it settles the connection is closed.
+ * Throws MailError('CONNECT') where the address cannot be had. A UNIX socket left behind by a process that is gone is
+ * replaced; one on which somebody answers, or a file that is no socket, is not.
+ */
+export async function listen(
+  at: ListenAddress,
+  options: ListenOptions,
+  session: (connection: ServerConnection) => Promise<void>,
+): Promise<Listener> {
+  options.signal?.throwIfAborted();
+  if (at.kind === 'unix') await removeStaleSocket(at.path);
+  const open = new Set<ServerConnection>();
+  let idle: (() => void) | undefined;
+  let closing: Promise<void> | undefined;
+  const max = options.maxConnections ?? 0;
+
+  const serve = async (socket: Socket): Promise<void> => {
+    const connection = new ServerConnection(socket);
+    open.add(connection);
+    if (closing !== undefined) connection.stop();
+    try {
+      await session(connection);
+    } catch (error) {
+      options.onError?.(error);
+      connection.destroy();
+    }
+    await connection.close();
+    open.delete(connection);
+    if (open.size === 0) idle?.();
+  };
+  const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+    if (max > 0 && open.size >= max) refuse(socket, options.busyReply);
+    else void serve(socket);
+  });
+  await bind(server, at, options);
+  server.on('error', (error) => options.onError?.(error));
+
+  const close = async (graceMs: number): Promise<void> => {
+    options.signal?.removeEventListener('abort', onAbort);
+    const stopped = new Promise<void>((resolve) => {
+      server.close(() => resolve());
+    });
+    for (const connection of open) connection.stop();
+    if (open.size > 0) {
+      const cut = setTimeout(() => {
+        for (const connection of open) connection.destroy();
+      }, graceMs);
+      await new Promise<void>((resolve) => {
+        idle = resolve;
+      });
+      clearTimeout(cut);
+    }
+    await stopped;
+  };
+  const closeOnce = (graceMs = 5_000): Promise<void> => (closing ??= close(graceMs));
+  const onAbort = (): void => void closeOnce();
+  options.signal?.addEventListener('abort', onAbort, { once: true });
+
+  const bound = server.address();
+  const address = at.kind === 'tcp' && bound !== null && typeof bound === 'object' ? { ...at, port: bound.port } : at;
+  return {
+    address,
+    get connections() {
+      return open.size;
+    },
+    close: closeOnce,
+  };
+}
+
+function bind(server: Server, at: ListenAddress, options: ListenOptions): Promise<void> {
+  const backlog = options.backlog ?? 511;
+  return new Promise((resolve, reject) => {
+    server.once('error', (cause) => reject(new MailError('CONNECT', `cannot listen on ${describe(at)}: ${cause.message}`, { cause })));
+    if (at.kind === 'tcp') {
+      server.listen({ host: at.host, port: at.port, backlog }, () => {
+        server.removeAllListeners('error');
+        resolve();
+      });
+      return;
+    }
+    const mode = options.unixMode ?? 0o600;
+    // The socket file comes into being within listen(): nobody may connect before its mode is set.
+    const umask = process.umask(0o777 & ~mode);
+    try {
+      server.listen({ path: at.path, backlog }, () => {
+        server.removeAllListeners('error');
+        resolve();
+      });
+    } finally {
+      process.umask(umask);
+    }
+    if (server.listening) chmodSync(at.path, mode);
+  });
+}
+
+function describe(at: ListenAddress): string {
+  return at.kind === 'unix' ? at.path : `[${at.host}]:${at.port}`;
+}
+
+/** Beyond the bound: a reply and an end, without a session. */
+function refuse(socket: Socket, text: string | undefined): void {
+  socket.on('error', () => socket.destroy());
+  if (text === undefined) {
+    socket.destroy();
+    return;
+  }
+  socket.setTimeout(2_000, () => socket.destroy());
+  socket.on('end', () => socket.destroySoon());
+  socket.resume();
+  socket.end(text, 'latin1');
+}
+
+async function removeStaleSocket(path: string): Promise<void> {
+  const stat = lstatSync(path, { throwIfNoEntry: false });
+  if (stat === undefined) return;
+  if (!stat.isSocket()) throw new MailError('CONNECT', `cannot listen on ${path}: it exists and is not a socket`);
+  const answered = await new Promise<boolean>((resolve) => {
+    const probe = connect({ path });
+    probe.once('connect', () => {
+      probe.destroy();
+      resolve(true);
+    });
+    // Only a refusal proves that nobody listens; a full backlog (EAGAIN) or a missing permission does not.
+    probe.once('error', (error: NodeJS.ErrnoException) => resolve(error.code !== 'ECONNREFUSED' && error.code !== 'ENOENT'));
+  });
+  if (answered) throw new MailError('CONNECT', `cannot listen on ${path}: another process is listening there`);
+  try {
+    unlinkSync(path);
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') {
+      throw new MailError('CONNECT', `cannot replace the old socket ${path}`, { cause });
+    }
+  }
+}

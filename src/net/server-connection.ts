@@ -1,0 +1,213 @@
+import type { Socket } from 'node:net';
+import { deadlines, type Waiter } from './deadlines.ts';
+
+/**
+ * Why a read gave no octets: `end` the client closed its side in order, `lost` the connection broke, `timeout` nothing
+ * came in time, `stop` the server is shutting down.
+ */
+export type ReadEnd = 'end' | 'lost' | 'timeout' | 'stop';
+
+/** Received octets not asked for yet; beyond this the socket is not read, and TCP holds the client back. */
+const maxQueuedOctets = 64 * 1024;
+/** Written octets the client has not taken; beyond this nothing more is read from it until it does. */
+const maxUnsentOctets = 64 * 1024;
+/** How long a client may take to close after we did, so that our last reply is not lost to a reset. */
+const lingerMs = 2_000;
+
+export interface PeerAddress {
+  /** IPv4-mapped IPv6 addresses are given as IPv4; empty for a UNIX socket. */
+  readonly remoteAddress: string;
+  readonly remotePort: number;
+  readonly localAddress: string;
+  readonly localPort: number;
+}
+
+/**
+ * One accepted connection, read by pulling. Nothing here throws or emits: what goes wrong with the socket shows as the
+ * result of the next read. Text is written one octet a character.
+ */
+export class ServerConnection implements Waiter {
+  deadlineMs: number = Infinity;
+  /** What went wrong with the socket, once something did; for logs. */
+  failure: Error | undefined;
+  readonly #socket: Socket;
+  #queue: Buffer[] = [];
+  #queuedOctets = 0;
+  #out = '';
+  #ended: 'end' | 'lost' | undefined;
+  #stopping = false;
+  #closing = false;
+  #wakeReader: (() => void) | undefined;
+  #readerStops = false;
+  #timedOut = false;
+  #whenClosed: (() => void) | undefined;
+
+  constructor(socket: Socket) {
+    this.#socket = socket;
+    deadlines.add(this);
+    socket.on('data', (chunk: Buffer) => {
+      if (this.#closing) return;
+      this.#queue.push(chunk);
+      this.#queuedOctets += chunk.length;
+      if (this.#queuedOctets >= maxQueuedOctets) socket.pause();
+      this.#wake();
+    });
+    socket.on('end', () => this.#over('end'));
+    socket.on('drain', () => this.#wake());
+    socket.on('error', (error) => {
+      this.failure ??= error;
+    });
+    socket.on('close', () => {
+      deadlines.remove(this);
+      this.#over('lost');
+      this.#whenClosed?.();
+    });
+  }
+
+  /** Who is at either end; costs two system calls when it is first asked for. */
+  get peer(): PeerAddress {
+    const socket = this.#socket;
+    return {
+      remoteAddress: plainAddress(socket.remoteAddress),
+      remotePort: socket.remotePort ?? 0,
+      localAddress: plainAddress(socket.localAddress),
+      localPort: socket.localPort ?? 0,
+    };
+  }
+
+  /** Whether octets have arrived that were not read yet. */
+  get hasInput(): boolean {
+    return this.#queue.length > 0;
+  }
+
+  /** Takes what has arrived already, without waiting; undefined where that is nothing. */
+  tryRead(): Buffer | undefined {
+    const chunk = this.#queue.shift();
+    if (chunk === undefined) return undefined;
+    this.#queuedOctets -= chunk.length;
+    if (this.#queuedOctets < maxQueuedOctets && this.#socket.isPaused()) this.#socket.resume();
+    return chunk;
+  }
+
+  /**
+   * Waits for octets. Replies written so far are sent first, and while the client does not take them nothing is read.
+   * @param timeoutMs most time for the wait as a whole
+   * @param stoppable gives `stop` when the server shuts down (between commands, not within a message)
+   */
+  async read(timeoutMs: number, stoppable: boolean): Promise<Buffer | ReadEnd> {
+    this.flush();
+    this.#timedOut = false;
+    deadlines.arm(this, timeoutMs);
+    try {
+      for (;;) {
+        if (stoppable && this.#stopping) return 'stop';
+        if (this.#socket.writableLength <= maxUnsentOctets || this.#ended === 'lost') {
+          const chunk = this.tryRead();
+          if (chunk !== undefined) return chunk;
+          if (this.#ended !== undefined) return this.#ended;
+        }
+        if (this.#timedOut) return 'timeout';
+        this.#readerStops = stoppable;
+        await this.#wait();
+      }
+    } finally {
+      deadlines.disarm(this);
+    }
+  }
+
+  /** Adds a reply to those that the next flush or read sends together. */
+  write(text: string): void {
+    this.#out += text;
+    // A batch of many long replies must not pile up in memory before it is sent.
+    if (this.#out.length > maxUnsentOctets) this.flush();
+  }
+
+  /** Sends what was written. */
+  flush(): void {
+    if (this.#out === '') return;
+    const text = this.#out;
+    this.#out = '';
+    if (this.#socket.writable) this.#socket.write(text, 'latin1');
+  }
+
+  /** Whether more is waiting to be sent than a client that reads its replies leaves; a read waits until it is not. */
+  get isCongested(): boolean {
+    return this.#socket.writableLength > maxUnsentOctets;
+  }
+
+  /** Waits until the client has taken its replies; false where it does not in time or is gone. */
+  async drained(timeoutMs: number): Promise<boolean> {
+    this.flush();
+    this.#timedOut = false;
+    deadlines.arm(this, timeoutMs);
+    while (this.isCongested && this.#ended !== 'lost' && !this.#timedOut) await this.#wait();
+    deadlines.disarm(this);
+    return !this.isCongested;
+  }
+
+  /** Sends what was written and closes; resolves when the connection is gone, at the latest after a short grace. */
+  close(): Promise<void> {
+    if (this.#socket.destroyed) return Promise.resolve();
+    this.#closing = true;
+    this.#queue = [];
+    const text = this.#out;
+    this.#out = '';
+    if (this.#ended === 'lost' || !this.#socket.writable) this.#socket.destroy();
+    else {
+      // Input is still read and dropped: closing over unread input would reset the connection under our last reply.
+      this.#socket.resume();
+      if (text === '') this.#socket.end();
+      else this.#socket.end(text, 'latin1');
+      if (this.#ended === 'end' && this.#socket.writableLength === 0) this.#socket.destroySoon();
+    }
+    deadlines.arm(this, lingerMs);
+    return new Promise((resolve) => {
+      this.#whenClosed = resolve;
+    });
+  }
+
+  /** Closes at once, whatever is under way. */
+  destroy(): void {
+    this.#socket.destroy();
+  }
+
+  /** Lets the next or a waiting stoppable read give `stop`. */
+  stop(): void {
+    this.#stopping = true;
+    if (this.#readerStops) this.#wake();
+  }
+
+  /** Called by the deadline timer only. */
+  expired(): void {
+    if (this.#closing) {
+      this.#socket.destroy();
+      return;
+    }
+    this.#timedOut = true;
+    this.#wake();
+  }
+
+  #over(how: 'end' | 'lost'): void {
+    if (this.#ended === undefined || how === 'lost') this.#ended = how;
+    if (this.#closing && how === 'end') this.#socket.destroySoon();
+    this.#wake();
+  }
+
+  #wake(): void {
+    const wake = this.#wakeReader;
+    this.#wakeReader = undefined;
+    this.#readerStops = false;
+    wake?.();
+  }
+
+  #wait(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wakeReader = resolve;
+    });
+  }
+}
+
+function plainAddress(address: string | undefined): string {
+  if (address === undefined) return '';
+  return address.startsWith('::ffff:') && address.includes('.') ? address.slice(7) : address;
+}

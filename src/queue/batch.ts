@@ -1,0 +1,72 @@
+/** Groups recipients of one message that can share a transaction (Exim manual, "Delivery in detail", "Address batching"). */
+import { formatPath, type ReversePath } from '../mail/address.ts';
+import type { Recipient } from '../mail/envelope.ts';
+import type { RouteHost } from '../mail/route-host.ts';
+import type { RoutedTo } from '../router/environment.ts';
+
+/** A recipient with the place it goes to. */
+export interface RoutedRecipient {
+  /** Position in the envelope. */
+  readonly position: number;
+  /** Of the envelope; `routed.address` is what RCPT gets. */
+  readonly recipient: Recipient;
+  readonly routed: RoutedTo;
+}
+
+/** Recipients with one destination, reverse path and set of header edits, in envelope order. */
+export interface RecipientGroup {
+  readonly transport: string;
+  readonly hosts: readonly RouteHost[];
+  readonly sender: ReversePath;
+  readonly members: readonly [RoutedRecipient, ...RoutedRecipient[]];
+}
+
+/**
+ * @param sender of the message
+ * @param maxRecipients of a transport, at least 1; may be Infinity
+ */
+export function groupRecipients(
+  routed: readonly RoutedRecipient[],
+  sender: ReversePath,
+  maxRecipients: (transport: string) => number,
+): RecipientGroup[] {
+  const [first] = routed;
+  if (first === undefined) return [];
+  if (routed.length === 1) return [group(first, sender)];
+  const open = new Map<string, [RoutedRecipient, ...RoutedRecipient[]]>();
+  const out: RecipientGroup[] = [];
+  for (const item of routed) {
+    const key = destinationKey(item.routed);
+    const members = open.get(key);
+    if (members !== undefined && members.length < maxRecipients(item.routed.transport ?? '')) {
+      members.push(item);
+      continue;
+    }
+    const fresh = group(item, sender);
+    open.set(key, fresh.members);
+    out.push(fresh);
+  }
+  return out;
+}
+
+interface OpenGroup extends RecipientGroup {
+  readonly members: [RoutedRecipient, ...RoutedRecipient[]];
+}
+
+function group(item: RoutedRecipient, sender: ReversePath): OpenGroup {
+  const { routed } = item;
+  return {
+    transport: routed.transport ?? '',
+    hosts: routed.hosts,
+    sender: routed.errorsTo === undefined ? sender : routed.errorsTo,
+    members: [item],
+  };
+}
+
+function destinationKey(r: RoutedTo): string {
+  const hosts = r.hosts.map((h) => `${h.name}\0${h.address ?? ''}\0${h.port ?? ''}`);
+  if (r.unordered) hosts.sort();
+  const errors = r.errorsTo === undefined ? '' : formatPath(r.errorsTo);
+  const edits = r.headerEdits.length === 0 ? '' : JSON.stringify(r.headerEdits);
+  return [r.transport ?? '', errors, edits, ...hosts].join('\n');
+}

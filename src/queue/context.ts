@@ -1,0 +1,85 @@
+/** What deliveries share: made once by the application. */
+import type { ConnectionFacts, ExpandServices, MainFacts, MessageFacts } from '../expand/scope.ts';
+import type { RetryRule } from '../retry/rules.ts';
+import type { ScheduleOptions } from '../retry/schedule.ts';
+import type { ConfiguredRouter } from '../router/options.ts';
+import type { TransportTraits } from '../router/router.ts';
+import type { Spool, SpoolEntry } from '../spool/spool.ts';
+import type { Transport } from '../transport/transport.ts';
+import type { EmitEvent } from './events.ts';
+import type { HostGate } from './host-gate.ts';
+
+export interface BounceOptions {
+  /** `bounce_return_message` and `bounce_return_body`: off, only header lines go back. */
+  readonly returnBody: boolean;
+  /** `bounce_return_size_limit`, octets of the whole message. */
+  readonly returnSizeLimitBytes: number;
+  /** `ignore_bounce_errors_after`: a bounce that fails when it is older than this is dropped, a younger one frozen. */
+  readonly ignoreErrorsAfterMs: number;
+  /** `bounce_message_text`. */
+  readonly extraText?: string;
+}
+
+/** Exim's defaults. */
+export const bounceDefaults: BounceOptions = {
+  returnBody: true,
+  returnSizeLimitBytes: 100 * 1024,
+  ignoreErrorsAfterMs: 10 * 7 * 86_400_000,
+};
+
+/** A transport with what routers ask about it. */
+export interface ConfiguredTransport extends TransportTraits {
+  readonly transport: Transport;
+}
+
+export interface DeliveryContext {
+  readonly spool: Spool;
+  readonly gate: HostGate;
+  readonly routers: readonly ConfiguredRouter[];
+  readonly transports: ReadonlyMap<string, ConfiguredTransport>;
+  readonly main: MainFacts;
+  readonly services: ExpandServices;
+  readonly retryRules: readonly RetryRule[];
+  /** Without `receivedAtMs`, which is the message's. */
+  readonly schedule: Omit<ScheduleOptions, 'receivedAtMs'>;
+  readonly bounce: BounceOptions;
+  /** Transactions of one message at a time; Exim's `remote_max_parallel`. */
+  readonly maxParallelBatches: number;
+  readonly emit: EmitEvent;
+  readonly nowMs: () => number;
+}
+
+/** The groups of variables of a message in the spool. */
+export interface EntryFacts {
+  readonly message: MessageFacts;
+  readonly connection?: ConnectionFacts;
+}
+
+/** @param headers gives the header fields when they are asked for; absent where they cannot be had at once */
+export function factsOf(entry: SpoolEntry, headers: MessageFacts['headers']): EntryFacts {
+  const { envelope, reception } = entry;
+  const message: MessageFacts = {
+    id: entry.id,
+    sender: envelope.sender,
+    declaredSize: envelope.declaredSize ?? -1,
+    size: entry.size,
+    bodyIs8bit: envelope.body === '8BITMIME' || envelope.body === 'BINARYMIME',
+    recipients: envelope.recipients.map((r) => r.address),
+    rcptCount: envelope.recipients.length,
+    receivedAtMs: reception.receivedAtMs,
+    ...(headers === undefined ? undefined : { headers }),
+    variables: new Map(Object.entries(entry.variables)),
+  };
+  if (reception.hostAddress === undefined) return { message };
+  const connection: ConnectionFacts = {
+    hostAddress: reception.hostAddress,
+    hostPort: reception.hostPort ?? 0,
+    interfaceAddress: reception.interfaceAddress ?? '',
+    interfacePort: reception.interfacePort ?? 0,
+    ...(reception.hostName === undefined ? undefined : { hostName: reception.hostName }),
+    ...(reception.helo === undefined ? undefined : { helo: reception.helo }),
+    protocol: reception.protocol,
+    variables: new Map(),
+  };
+  return { message, connection };
+}

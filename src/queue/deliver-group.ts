@@ -1,0 +1,279 @@
+/** Hands one group of recipients to its transport and says what became of each, in the group's order. */
+import type { ExpandScope } from '../expand/scope.ts';
+import type { RecipientOutcome } from '../mail/outcome.ts';
+import type { RouteHost } from '../mail/route-host.ts';
+import type { RetryRule } from '../retry/rules.ts';
+import type { Claim } from '../spool/spool.ts';
+import type { MessageSource } from '../mail/message-source.ts';
+import type { RecipientGroup, RoutedRecipient } from './batch.ts';
+import { classify, hostRetryErrno } from './classify.ts';
+import type { DeliveryContext } from './context.ts';
+import type { EventRecipient } from './events.ts';
+import type { GateOpen } from './host-gate.ts';
+import type { Attempt, PendingState } from './outcome.ts';
+import { addressKey, decideRetry, type Failure, ruleFor, timedOut } from './retry-decision.ts';
+
+export interface GroupDelivery {
+  readonly context: DeliveryContext;
+  readonly claim: Claim;
+  readonly group: RecipientGroup;
+  /** The content with all edits, read when the transport is about to run. */
+  message(): Promise<MessageSource>;
+  who(member: RoutedRecipient): EventRecipient;
+  /** Facts for matching retry rules. */
+  readonly scope: ExpandScope;
+  readonly force: boolean;
+  readonly signal: AbortSignal;
+}
+
+/** Never rejects for what a peer, a transport or storage does. An abort leaves outcomes unknown. */
+export async function deliverGroup(d: GroupDelivery): Promise<readonly Attempt[]> {
+  const { context, group } = d;
+  const configured = context.transports.get(group.transport);
+  if (configured === undefined)
+    return everyone(d, { text: `transport "${group.transport}" is not configured` });
+  const receivedAtMs = d.claim.entry.reception.receivedAtMs;
+  let { force } = d;
+  for (;;) {
+    const nowMs = context.nowMs();
+    const gate = context.gate.ask(group.transport, group.hosts, nowMs, force);
+    if (gate.kind === 'open') return attempt(d, gate);
+    if (gate.kind === 'probing') {
+      await untilSettled(gate.done, d.signal);
+      if (d.signal.aborted) return group.members.map((m): Attempt => ({ kind: 'unknown', who: d.who(m) }));
+      // Only one delivery finds out at a time; without the force of a queue run the rest does as it is told.
+      force = false;
+      continue;
+    }
+    // A message that has outlived its rule is tried once more whatever the host's time is, and so is a local
+    // delivery to a place that was given up.
+    if (nowMs - receivedAtMs > gate.lastCutoffMs || (gate.expired && configured.local)) {
+      force = true;
+      continue;
+    }
+    return group.members.map((m) => notTried(d, m, gate.untilMs, gate.expired));
+  }
+}
+
+function notTried(d: GroupDelivery, member: RoutedRecipient, untilMs: number, expired: boolean): Attempt {
+  const who = d.who(member);
+  if (expired) {
+    const status = { text: 'retry time not reached for any host after a long failure period' };
+    return timedOut({ who, status, ...errorsTo(member) });
+  }
+  const text = `retry time not reached for any host for '${member.routed.facts.domain}'`;
+  return {
+    kind: 'deferred',
+    who,
+    status: { text, code: '4.4.1' },
+    errno: hostRetryErrno,
+    skipped: true,
+    nextAttemptAtMs: untilMs,
+  };
+}
+
+async function attempt(d: GroupDelivery, gate: GateOpen): Promise<readonly Attempt[]> {
+  const startedAtMs = d.context.nowMs();
+  try {
+    const outcomes = await hand(d, gate.hosts);
+    if (outcomes === 'unknown')
+      return d.group.members.map((m): Attempt => ({ kind: 'unknown', who: d.who(m) }));
+    return await judge(d, gate.hosts, outcomes, startedAtMs);
+  } finally {
+    gate.probe?.end();
+  }
+}
+
+async function hand(
+  d: GroupDelivery,
+  hosts: readonly RouteHost[],
+): Promise<readonly RecipientOutcome[] | 'unknown'> {
+  const { context, claim, group, signal } = d;
+  const transport = context.transports.get(group.transport)?.transport;
+  const { sender: _, recipients: __, ...envelope } = claim.entry.envelope;
+  if (transport === undefined) return [];
+  let message: MessageSource;
+  try {
+    message = await d.message();
+  } catch (failure) {
+    if (signal.aborted) return 'unknown';
+    return same(group, {
+      kind: 'deferred',
+      status: { text: `cannot read the message: ${textOf(failure)}`, code: '4.3.0' },
+      scope: 'message',
+    });
+  }
+  try {
+    return await transport.deliver(
+      {
+        id: claim.entry.id,
+        sender: group.sender,
+        recipients: group.members.map((m) =>
+          m.routed.address === m.recipient.address
+            ? m.recipient
+            : { ...m.recipient, address: m.routed.address },
+        ),
+        envelope,
+        hosts,
+        message,
+      },
+      signal,
+    );
+  } catch (failure) {
+    if (signal.aborted) return 'unknown';
+    const text = `${group.transport} transport failed: ${textOf(failure)}`;
+    context.emit({ kind: 'problem', id: claim.entry.id, atMs: context.nowMs(), text });
+    return same(group, { kind: 'deferred', status: { text, code: '4.3.0' }, scope: 'message' });
+  }
+}
+
+/** Outcomes to attempts; the hosts' records are brought up to date on the way. */
+async function judge(
+  d: GroupDelivery,
+  hosts: readonly RouteHost[],
+  outcomes: readonly RecipientOutcome[],
+  startedAtMs: number,
+): Promise<readonly Attempt[]> {
+  const { context, claim, group } = d;
+  const nowMs = context.nowMs();
+  const deliveryMs = nowMs - startedAtMs;
+  const hostFault = outcomes.find((o) => o.kind === 'deferred' && o.scope === 'host');
+  const answered = hosts.filter((h) => outcomes.some((o) => answeredBy(o, h)));
+  if (hostFault === undefined) {
+    // Without a word of the peer (our own fault, say) nothing is known about the host.
+    if (outcomes.some(fromPeer))
+      context.gate.succeeded(group.transport, answered.length === 0 ? hosts : answered, nowMs);
+  } else if (hosts.length > 1 && answered.length > 0)
+    context.gate.succeeded(group.transport, answered, nowMs);
+  const hostRetry =
+    hostFault?.kind === 'deferred'
+      ? await hostFailure(d, hosts, answered, hostFault, startedAtMs)
+      : undefined;
+  const attempts: Attempt[] = [];
+  let first = true;
+  for (const [i, member] of group.members.entries()) {
+    const who = d.who(member);
+    const outcome = outcomes[i] ?? missingOutcome;
+    if (outcome.kind === 'delivered') {
+      attempts.push({ kind: 'delivered', who, outcome, first, sender: group.sender, deliveryMs });
+      first = false;
+      continue;
+    }
+    const { status } = outcome;
+    if (outcome.kind === 'failed') {
+      attempts.push({ kind: 'failed', who, status, timedOut: false, ...errorsTo(member) });
+      continue;
+    }
+    const { error, errno } = classify(outcome);
+    if (outcome.scope === 'host' && hostRetry !== undefined) {
+      const { nextTryAtMs, expired } = hostRetry;
+      attempts.push(
+        expired
+          ? timedOut({ who, status, ...errorsTo(member) })
+          : { kind: 'deferred', who, status, errno, skipped: false, nextAttemptAtMs: nextTryAtMs },
+      );
+      continue;
+    }
+    const before = claim.entry.states[member.position];
+    const host =
+      outcome.scope === 'message' ? (hosts[0]?.address === undefined ? undefined : hosts[0].name) : undefined;
+    const failure: Failure = {
+      who,
+      status,
+      error,
+      errno,
+      key: host ?? addressKey(who),
+      ...(host === undefined ? undefined : { alternate: member.routed.facts.domain }),
+      ...errorsTo(member),
+    };
+    attempts.push(
+      await decideRetry(context, claim.entry, d.scope, before?.kind === 'pending' ? before : fresh, failure),
+    );
+  }
+  return attempts;
+}
+
+/** Records that hosts are down. */
+async function hostFailure(
+  d: GroupDelivery,
+  hosts: readonly RouteHost[],
+  answered: readonly RouteHost[],
+  fault: Extract<RecipientOutcome, { kind: 'deferred' }>,
+  startedAtMs: number,
+): Promise<{ readonly nextTryAtMs: number; readonly expired: boolean }> {
+  const { context, claim, group } = d;
+  const { error } = classify(fault);
+  const down = hosts.length > 1 ? hosts.filter((h) => !answered.includes(h)) : hosts;
+  const [member] = group.members;
+  const { domain } = member.routed.facts;
+  const rules = new Map<string, RetryRule | undefined>();
+  const keyOf = (host: RouteHost | undefined): string =>
+    host?.address === undefined ? addressKey(d.who(member)) : host.name;
+  for (const host of down.length === 0 ? [undefined] : down) {
+    const key = keyOf(host);
+    if (!rules.has(key))
+      rules.set(key, await ruleFor(context, claim.entry, d.scope, { key, alternate: domain, error }));
+  }
+  const nowMs = context.nowMs();
+  const retry = context.gate.failed({
+    transport: group.transport,
+    hosts: down,
+    startedAtMs,
+    nowMs,
+    text: fault.status.text,
+    rule: (host) => rules.get(keyOf(host)),
+  });
+  const lastCutoffMs = Math.max(0, ...[...rules.values()].map((r) => r?.algorithms.at(-1)?.cutoffMs ?? 0));
+  return {
+    nextTryAtMs: retry.nextTryAtMs,
+    expired: retry.expired || nowMs - claim.entry.reception.receivedAtMs > lastCutoffMs,
+  };
+}
+
+const fresh: PendingState = { kind: 'pending', nextAttemptAtMs: 0, attempts: 0 };
+
+const missingOutcome: RecipientOutcome = {
+  kind: 'deferred',
+  status: { text: 'the transport gave no outcome for this recipient', code: '4.3.0' },
+  scope: 'message',
+};
+
+function fromPeer(outcome: RecipientOutcome): boolean {
+  return outcome.kind !== 'deferred' || outcome.status.reply !== undefined;
+}
+
+/** Was it this host that answered? A status names its peer as `name [address]`. */
+function answeredBy(outcome: RecipientOutcome, host: RouteHost): boolean {
+  if (host.address === undefined) return false;
+  if (outcome.kind === 'delivered') return outcome.host?.address === host.address;
+  if (outcome.kind === 'deferred' && outcome.scope === 'host') return false;
+  return outcome.status.peer?.includes(`[${host.address}]`) === true;
+}
+
+function errorsTo(member: RoutedRecipient): Pick<Failure, 'errorsTo'> {
+  return member.routed.errorsTo === undefined ? {} : { errorsTo: member.routed.errorsTo };
+}
+
+function same(group: RecipientGroup, outcome: RecipientOutcome): readonly RecipientOutcome[] {
+  return group.members.map(() => outcome);
+}
+
+function everyone(d: GroupDelivery, status: { readonly text: string }): Promise<readonly Attempt[]> {
+  return judge(d, [], same(d.group, { kind: 'deferred', status, scope: 'message' }), d.context.nowMs());
+}
+
+function textOf(failure: unknown): string {
+  return failure instanceof Error ? failure.message : String(failure);
+}
+
+/** Resolves when the promise does or the signal aborts. */
+async function untilSettled(promise: Promise<void>, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  let stop = (): void => {};
+  const aborted = new Promise<void>((resolve) => {
+    stop = resolve;
+    signal.addEventListener('abort', stop, { once: true });
+  });
+  await Promise.race([promise, aborted]);
+  signal.removeEventListener('abort', stop);
+}

@@ -1,0 +1,93 @@
+/** What happens in the queue, with every fact a log line needs. Events come after the outcome is recorded, never before. */
+import type { Address, ReversePath } from '../mail/address.ts';
+import type { QueueId } from '../mail/message-id.ts';
+import type { Status } from '../mail/outcome.ts';
+import type { Reply } from '../mail/reply.ts';
+
+/** The recipient an event is about. */
+export interface EventRecipient {
+  /** Position in the envelope, from 0. */
+  readonly position: number;
+  /** As delivered: affixes kept, after rerouting. */
+  readonly address: Address;
+  /** As it stands in the envelope, where that is another address. */
+  readonly original?: Address;
+  /** Absent where no router took it. */
+  readonly router?: string;
+  /** Absent where it was not routed. */
+  readonly transport?: string;
+  /** Exim's local style: `=> local <local@domain>` in place of `=> local@domain`. */
+  readonly logAsLocal: boolean;
+}
+
+interface EventBase {
+  readonly id: QueueId;
+  readonly atMs: number;
+}
+
+export type DeliveryEvent =
+  /** `=>`, and `->` where `first` is false. */
+  | (EventBase & {
+      readonly kind: 'delivered';
+      readonly recipient: EventRecipient;
+      /** False for the second and later recipients of one transaction. */
+      readonly first: boolean;
+      readonly host?: { readonly name: string; readonly address: string; readonly port: number };
+      /** The peer's last word, for `C="..."`. */
+      readonly reply?: Reply;
+      /** The reverse path used. */
+      readonly sender: ReversePath;
+      readonly size: number;
+      /** Since the message arrived, for `QT=`. */
+      readonly queuedMs: number;
+      /** What the transport took, for `DT=`. */
+      readonly deliveryMs: number;
+    })
+  /** `**` */
+  | (EventBase & {
+      readonly kind: 'failed';
+      readonly recipient: EventRecipient;
+      readonly status: Status;
+      /** A temporary error that lasted beyond the last cutoff; Exim adds `retry timeout exceeded`. */
+      readonly timedOut: boolean;
+      readonly sender: ReversePath;
+      readonly queuedMs: number;
+    })
+  /** `==` */
+  | (EventBase & {
+      readonly kind: 'deferred';
+      readonly recipient: EventRecipient;
+      readonly status: Status;
+      /** What Exim prints in `defer (N)`: a system error number, or one of Exim's own below zero; -1 for none. */
+      readonly errno: number;
+      /** The host was not tried, since its retry time has not come: logged only with `retry_defer`. */
+      readonly skipped: boolean;
+      readonly nextAttemptAtMs: number;
+    })
+  /** `=> :blackhole:` and the like: a router discarded it. */
+  | (EventBase & { readonly kind: 'discarded'; readonly recipient: EventRecipient })
+  /** A failure that is reported to nobody. */
+  | (EventBase & {
+      readonly kind: 'error-ignored';
+      readonly recipient: EventRecipient;
+      readonly reason: 'errors_to is empty' | 'NOTIFY' | 'bounce is too old';
+    })
+  /** A message made here, now in the queue: the `<=` line of a bounce with `R=cause`. `id` is the new message's. */
+  | (EventBase & {
+      readonly kind: 'bounced';
+      readonly cause: QueueId;
+      readonly to: Address;
+      readonly size: number;
+    })
+  /** `Frozen`, with the reason in Exim's words where it has some. */
+  | (EventBase & { readonly kind: 'frozen'; readonly reason: string })
+  /** Every recipient is done, and the message is gone. */
+  | (EventBase & { readonly kind: 'completed'; readonly queuedMs: number })
+  /** Somebody else took the message over; what was done about these recipients may be done again. */
+  | (EventBase & { readonly kind: 'lease-lost'; readonly delivered: number })
+  /** An outcome could not be stored; it is tried again. */
+  | (EventBase & { readonly kind: 'record-failed'; readonly reason: string; readonly attempt: number })
+  /** Something that should not be: a transport that throws, a configuration that does not work. `id` is absent where no message is concerned. */
+  | { readonly kind: 'problem'; readonly id?: QueueId; readonly atMs: number; readonly text: string };
+
+export type EmitEvent = (event: DeliveryEvent) => void;

@@ -1,0 +1,41 @@
+/** SMTP sessions kept and used again for the next message or question to the same place. */
+import { type ClientPool, createClientPool } from '../../net/client-pool.ts';
+import type { PooledOutcome } from '../../net/run-pooled.ts';
+import type { PoolOptions } from '../../net/session-pool.ts';
+import { type InquiryResult, inquiryDialogue } from '../../protocol/inquiry.ts';
+import {
+  defaultCommandTimeoutMs,
+  type OutgoingMessage,
+  type SendOptions,
+  sendDialogue,
+} from '../../protocol/send-options.ts';
+import type { RecipientResult, TransactionResult } from '../../protocol/transaction.ts';
+import { connectSmtp, type SmtpConnectOptions, type SmtpSession } from './connect.ts';
+
+/** What became of one recipient: the reply to the content is every accepted recipient's. */
+export type SmtpRecipientResult = RecipientResult;
+/** `no-session`: nobody could be asked; else one result per recipient. */
+export type SmtpSendResult = PooledOutcome<TransactionResult>;
+export type SmtpInquiryResult = PooledOutcome<InquiryResult>;
+/** For new connections and for the transaction; a kept connection stays as it was greeted. */
+export type SmtpPoolOptions = SendOptions & Omit<SmtpConnectOptions, 'signal'>;
+export type SmtpPool = ClientPool<OutgoingMessage, SmtpPoolOptions, TransactionResult, InquiryResult>;
+
+/** Makes a pool: by default at most 16 connections to an endpoint, each kept idle for 5 s and used for 500 messages. */
+export function createSmtpPool(options: Partial<PoolOptions> = {}): SmtpPool {
+  return createClientPool<SmtpSession, OutgoingMessage, SmtpPoolOptions, TransactionResult, InquiryResult>(
+    {
+      open: (endpoint, o, signal) => connectSmtp(endpoint, signal === undefined ? o : { ...o, signal }),
+      transaction: (session, message, o) => sendDialogue('smtp', session.capabilities, message, o),
+      inquiry: (session, sender, recipients, o) =>
+        inquiryDialogue(
+          session.capabilities,
+          sender,
+          recipients,
+          o.commandTimeoutMs ?? defaultCommandTimeoutMs,
+        ),
+      resetTimeoutMs: (o) => o.commandTimeoutMs ?? defaultCommandTimeoutMs,
+    },
+    options,
+  );
+}

@@ -1,0 +1,32 @@
+import type { Recipient } from '../../../mail/envelope.ts';
+import { isPositive } from '../../../mail/reply.ts';
+import type { Next } from '../../../protocol/dialogue.ts';
+import { deliverVerdict, protocolError, sayText, type SessionState } from '../state.ts';
+
+/** RCPT (RFC 5321 §4.1.1.3). Beyond the bound each further one is put off (Exim: `recipients_max`). */
+export async function rcpt(s: SessionState, recipient: Recipient): Promise<Next> {
+  if (!s.inTransaction) {
+    noteRefusal(s, '503 sender not yet given');
+    // Behind a MAIL that was refused a pipelining client cannot have known better.
+    if (s.mailRefused && s.helo === 'EHLO') return sayText(s, 503, '5.5.1', 'sender not yet given');
+    return protocolError(s, 'RCPT', 503, '5.5.1', 'sender not yet given');
+  }
+  const max = s.options.limits.maxRecipients;
+  if (max > 0 && s.recipients >= max) {
+    if (s.recipients++ === max) {
+      s.handler.protocolError({ kind: 'limit', reason: 'too many recipients: excess temporarily rejected' });
+    }
+    noteRefusal(s, 'too many recipients');
+    return sayText(s, 452, '4.5.3', 'too many recipients');
+  }
+  s.recipients++;
+  const verdict = await s.handler.rcpt(recipient);
+  if (isPositive(verdict.reply)) s.accepted++;
+  else noteRefusal(s, verdict.reply.lines.join('\n'));
+  return deliverVerdict(s, verdict);
+}
+
+/** Remembers what refused recipients were told, for the answer to a DATA without any (Exim repeats it there). */
+export function noteRefusal(s: SessionState, text: string): void {
+  s.refusal = s.refusal === undefined || s.refusal === text ? text : null;
+}

@@ -1,0 +1,14 @@
+/** What a system error means for a recipient. */
+import type { StoreOutcome } from '../../mail-store.ts';
+
+/** The error's system code, or the empty string. */
+export function failureCode(error: unknown): string {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
+}
+
+/** A file system quota is the user's fault; a full disk, a missing right or a broken disk is ours and passes. */
+export function failureOutcome(error: unknown, maildir: string): StoreOutcome {
+  const code = failureCode(error);
+  if (code === 'EDQUOT') return { kind: 'over-quota', text: 'Not enough disk quota' };
+  return { kind: 'unavailable', reason: `${maildir}: ${error instanceof Error ? error.message : String(error)}` };
+}

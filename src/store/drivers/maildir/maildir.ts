@@ -1,0 +1,141 @@
+/** The mail store driver for Maildir, compatible with Dovecot reading and writing the same Maildirs. */
+import { expandMailLocation } from '../../../mail/mail-location.ts';
+import type { MailLocation } from '../../../mail/mail-location.ts';
+import type { MailUser } from '../../../mail/mail-user.ts';
+import type { MailStore, StoreDelivery, StoreOutcome } from '../../mail-store.ts';
+import { storeGroup } from './deliver-group.ts';
+import type { Target, Work } from './deliver-group.ts';
+import { diskDurability, noDurability } from './durability.ts';
+import { failureOutcome } from './failure.ts';
+import type { Owner } from './mailbox.ts';
+import { mailboxSet } from './mailboxes.ts';
+import { prepareContent } from './message-file.ts';
+import { tmpCleaner } from './tmp-cleaner.ts';
+
+export interface MaildirOptions {
+  /** Where mail lies of users whose directory entry does not say it, as Dovecot's `mail_location`: `maildir:/var/vmail/%u`. */
+  readonly location: string;
+  /**
+   * Owner of the mail of users without uid or gid, as Dovecot's `mail_uid` and `mail_gid`. Only root changes owners:
+   * in another process every uid and gid is passed over, and files belong to that process.
+   */
+  readonly uid?: number;
+  readonly gid?: number;
+  /** Dovecot's `mail_fsync`. For a delivery `always` is the same as `optimized`, the default: file and name are durable before the answer. */
+  readonly fsync?: 'optimized' | 'always' | 'never';
+  /** Maildirs kept open, at two descriptors each. Default 1,024. */
+  readonly maxOpenMailboxes?: number;
+}
+
+/** Opens the store. Mailboxes are made when mail first comes for them; a location that no user could have throws. */
+export function openMaildirStore(options: MaildirOptions): MailStore {
+  const probe = expandMailLocation(options.location, { username: 'user@example.test', home: '/home/user' });
+  if (probe.kind === 'refused') throw new Error(probe.reason);
+  const durability = options.fsync === 'never' ? noDurability : diskDurability();
+  const cleaner = tmpCleaner();
+  const mailboxes = mailboxSet(options.maxOpenMailboxes ?? 1024, durability, (m) => cleaner.consider(m.path));
+  const ownerOf = ownerRule(options);
+  const running = new Set<Promise<unknown>>();
+  let closing = false;
+
+  async function open(work: Work, position: number, reopened: boolean): Promise<Target | undefined> {
+    const user = userAt(work.delivery, position);
+    const location = maildirOf(user, options.location);
+    if (location.kind === 'refused') {
+      work.outcomes[position] = { kind: 'unavailable', reason: `${user.username}: ${location.reason}` };
+      return undefined;
+    }
+    try {
+      const lease = mailboxes.lease(location.path, ownerOf(user));
+      return { position, lease: lease instanceof Promise ? await lease : lease, reopened };
+    } catch (error) {
+      work.outcomes[position] = failureOutcome(error, location.path);
+      return undefined;
+    }
+  }
+
+  async function storePositions(work: Work, positions: readonly number[]): Promise<void> {
+    const opened = await Promise.all(positions.map((position) => open(work, position, false)));
+    await storeGroup(work, opened.filter((target) => target !== undefined));
+  }
+
+  async function deliver(delivery: StoreDelivery, signal: AbortSignal): Promise<readonly StoreOutcome[]> {
+    if (closing || signal.aborted) {
+      const reason = closing ? 'the store is closing' : 'the delivery was given up';
+      return delivery.recipients.map(() => ({ kind: 'unavailable', reason }));
+    }
+    const work: Work = {
+      delivery,
+      prepared: prepareContent(delivery.content),
+      signal,
+      durability,
+      outcomes: [],
+      reopen: (position) => open(work, position, true),
+    };
+    const groups = groupPositions(delivery, ownerOf);
+    await Promise.all(groups.map((positions) => storePositions(work, positions)));
+    return delivery.recipients.map((_, i) => work.outcomes[i] ?? { kind: 'unavailable', reason: 'no outcome' });
+  }
+
+  return {
+    deliver(delivery, signal) {
+      const run = deliver(delivery, signal);
+      running.add(run);
+      return run.finally(() => running.delete(run));
+    },
+    async close() {
+      closing = true;
+      cleaner.close();
+      await Promise.allSettled(running);
+      await cleaner.idle();
+      mailboxes.close();
+    },
+  };
+}
+
+/** Recipients whose files would be equal octet for octet and belong to one owner, in order of their first. */
+function groupPositions(
+  delivery: StoreDelivery,
+  ownerOf: (user: MailUser) => Owner | undefined,
+): readonly (readonly number[])[] {
+  if (delivery.recipients.length === 1) return [[0]];
+  const groups = new Map<string, number[]>();
+  delivery.recipients.forEach((recipient, position) => {
+    const owner = ownerOf(recipient.user);
+    const key = `${owner === undefined ? '' : `${owner.uid}:${owner.gid}`} ${delivery.trace(position)}`;
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [position]);
+    else group.push(position);
+  });
+  return [...groups.values()];
+}
+
+function userAt(delivery: StoreDelivery, position: number): MailUser {
+  const recipient = delivery.recipients[position];
+  if (recipient === undefined) throw new RangeError(`no recipient ${position}`);
+  return recipient.user;
+}
+
+function ownerRule(options: MaildirOptions): (user: MailUser) => Owner | undefined {
+  if (process.geteuid?.() !== 0) return () => undefined;
+  return (user) => {
+    const uid = user.uid ?? options.uid;
+    const gid = user.gid ?? options.gid;
+    // Mail of root in folders of root needs no change of owner.
+    return uid === undefined || gid === undefined || (uid === 0 && gid === 0) ? undefined : { uid, gid };
+  };
+}
+
+/** The path as Node wants it: octets of a user name beyond ASCII must be UTF-8, or there is no such path. */
+function maildirOf(user: MailUser, location: string): MailLocation {
+  const found: MailLocation =
+    user.maildir === undefined ? expandMailLocation(location, user) : { kind: 'ok', path: user.maildir };
+  if (found.kind === 'refused' || /^[\x00-\x7f]*$/.test(found.path)) return found;
+  try {
+    return { kind: 'ok', path: strictUtf8.decode(Buffer.from(found.path, 'latin1')) };
+  } catch {
+    return { kind: 'refused', reason: 'the path of the mailbox is not UTF-8' };
+  }
+}
+
+const strictUtf8 = new TextDecoder('utf-8', { fatal: true });

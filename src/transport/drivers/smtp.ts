@@ -1,0 +1,198 @@
+/** The smtp transport: SMTP or LMTP over TCP/IP (Exim manual, "The smtp transport"). */
+import { createLmtpPool } from '../../lmtp/client/pool.ts';
+import type { Envelope } from '../../mail/envelope.ts';
+import type { RecipientOutcome } from '../../mail/outcome.ts';
+import type { RouteHost } from '../../mail/route-host.ts';
+import { createSmtpPool } from '../../smtp/client/pool.ts';
+import type { Batch, CalloutTarget, Transport } from '../transport.ts';
+import { failureOutcome, outcomeOf, type Sent, type Voice } from '../wording.ts';
+import {
+  isLocalAddress,
+  type ResolvedHost,
+  type ResolveName,
+  resolveHosts,
+  systemResolve,
+} from './remote-hosts.ts';
+import { among, splitBatch } from './split-batch.ts';
+
+/** Private options, named as Exim's, with its defaults where one is optional. */
+export interface SmtpTransportOptions {
+  readonly protocol?: 'smtp' | 'lmtp';
+  /** Default 25, or 24 for LMTP. */
+  readonly port?: number;
+  /** Used where the router gives no hosts, or always with hostsOverride. */
+  readonly hosts?: readonly RouteHost[];
+  readonly hostsOverride?: boolean;
+  /** Whether hosts of `hosts` may be this machine. */
+  readonly allowLocalhost?: boolean;
+  /** 5 minutes each by default; connectTimeoutMs 0 leaves it to the system. */
+  readonly connectTimeoutMs?: number;
+  readonly commandTimeoutMs?: number;
+  readonly dataTimeoutMs?: number;
+  /** 10 minutes by default. */
+  readonly finalTimeoutMs?: number;
+  /** The HELO, EHLO or LHLO argument for a host; a problem defers delivery to that host. */
+  readonly heloData: (host: RouteHost) => string | { readonly problem: string };
+  /** Recipients of one transaction; 0 for no bound. Default 100. */
+  readonly maxRcpt?: number;
+  /** Messages over one connection; 0 for no bound. Default 500. */
+  readonly connectionMaxMessages?: number;
+  /** Whether one transaction may have recipients in several domains. Default true. */
+  readonly multiDomain?: boolean;
+  /** Added to SIZE=; negative leaves SIZE= out. Default 1024. */
+  readonly sizeAddition?: number;
+  /** Hosts to try for one batch. Default 5. */
+  readonly hostsMaxTry?: number;
+  /** Connections to one host at a time. Default 16 (ours: Exim counts processes instead). */
+  readonly maxConnections?: number;
+  /** How long an unused connection is kept. Default 5 s (ours). */
+  readonly idleTimeoutMs?: number;
+  readonly resolve?: ResolveName;
+}
+
+const fiveMinutesMs = 300_000;
+
+/** @param name of the transport instance */
+export function createSmtpTransport(name: string, options: SmtpTransportOptions): Transport {
+  const o = { ...defaults(options), ...options };
+  const { protocol } = o;
+  const poolOptions = {
+    maxPerEndpoint: o.maxConnections,
+    idleTimeoutMs: o.idleTimeoutMs,
+    maxUses: o.connectionMaxMessages,
+  };
+  const pool = protocol === 'lmtp' ? createLmtpPool(poolOptions) : createSmtpPool(poolOptions);
+  const maxRecipients = o.maxRcpt === 0 ? Number.POSITIVE_INFINITY : o.maxRcpt;
+
+  /** The transport's own hosts come in only where the router gave none, unless they override. */
+  const ownHosts = (batchHosts: readonly RouteHost[]): readonly RouteHost[] | undefined =>
+    options.hosts !== undefined && (o.hostsOverride || batchHosts.length === 0) ? options.hosts : undefined;
+
+  async function chooseHosts(batch: Batch): Promise<readonly ResolvedHost[] | string> {
+    const own = ownHosts(batch.hosts);
+    const resolved = resolveHosts(own ?? batch.hosts, o.port, o.resolve);
+    const hosts = resolved instanceof Promise ? await resolved : resolved;
+    if (typeof hosts === 'string') return hosts;
+    if (hosts.length === 0) return `${name} transport called with no hosts set`;
+    const local =
+      own === undefined || o.allowLocalhost ? undefined : hosts.find((host) => isLocalAddress(host.address));
+    return local === undefined
+      ? hosts
+      : `${local.name} [${local.address}] is the local host, and allow_localhost is not set`;
+  }
+
+  /** Tries one host for some recipients of a batch; outcomes go to their places. */
+  async function tryHost(
+    batch: Batch,
+    positions: readonly number[],
+    host: ResolvedHost,
+    outcomes: Outcomes,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const voice: Voice = {
+      driver: 'smtp',
+      protocol,
+      peer: `${host.name} [${host.address}]`,
+      connectPrefix: '',
+      host,
+    };
+    const helo = o.heloData(host);
+    if (typeof helo !== 'string') {
+      for (const p of positions)
+        outcomes[p] = { kind: 'deferred', status: { text: helo.problem, peer: voice.peer }, scope: 'host' };
+      return;
+    }
+    const whole = positions.length === batch.recipients.length;
+    const recipients = whole ? batch.recipients : batch.recipients.filter(among(positions));
+    const envelope: Envelope = { ...batch.envelope, sender: batch.sender, recipients };
+    const sent = await pool.send(
+      { kind: 'tcp', host: host.address, port: host.port },
+      { envelope, content: batch.message },
+      { ...o.timeouts, helo, sizeAddition: o.sizeAddition },
+      signal,
+    );
+    if (sent.kind === 'no-session') {
+      const outcome = failureOutcome(sent.failure, voice);
+      for (const p of positions) outcomes[p] = outcome;
+      return;
+    }
+    const facts: Sent = {
+      sender: batch.sender,
+      recipients,
+      pipelined: sent.result.pipelined,
+      contentOctets: batch.message.size,
+    };
+    sent.result.recipients.forEach((result, i) => {
+      const p = positions[i];
+      if (p !== undefined) outcomes[p] = outcomeOf(result, i, facts, voice);
+    });
+  }
+
+  return {
+    name,
+    maxRecipients,
+    async deliver(batch, signal) {
+      const hosts = await chooseHosts(batch);
+      if (typeof hosts === 'string') {
+        return batch.recipients.map(() => ({ kind: 'deferred', status: { text: hosts }, scope: 'host' }));
+      }
+      const outcomes: Outcomes = batch.recipients.map((): undefined => undefined);
+      for (const group of splitBatch(batch, maxRecipients, o.multiDomain)) {
+        let left = group;
+        for (const host of hosts.slice(0, o.hostsMaxTry)) {
+          await tryHost(batch, left, host, outcomes, signal);
+          // As Exim does: whoever was put off, for whatever reason, is tried at the next host.
+          left = left.filter((p) => outcomes[p]?.kind === 'deferred');
+          if (left.length === 0) break;
+        }
+      }
+      return outcomes.map(
+        (outcome): RecipientOutcome =>
+          outcome ?? { kind: 'deferred', status: { text: 'no host was tried' }, scope: 'host' },
+      );
+    },
+    calloutTarget(batchHosts) {
+      const hosts = ownHosts(batchHosts) ?? batchHosts;
+      const [first] = hosts;
+      if (first === undefined)
+        return { kind: 'impossible', reason: 'neither router nor transport provided a host list' };
+      const helo = o.heloData(first);
+      if (typeof helo !== 'string') return { kind: 'impossible', reason: helo.problem };
+      const target: CalloutTarget = {
+        protocol,
+        endpoints: hosts.map((h) => ({ kind: 'tcp', host: h.address ?? h.name, port: h.port ?? o.port })),
+        helo,
+        connectTimeoutMs: o.timeouts.connectTimeoutMs,
+        commandTimeoutMs: o.timeouts.commandTimeoutMs,
+      };
+      return target;
+    },
+    close: () => pool.close(),
+  };
+}
+
+type Outcomes = (RecipientOutcome | undefined)[];
+
+function defaults(o: SmtpTransportOptions) {
+  const protocol = o.protocol ?? 'smtp';
+  return {
+    protocol,
+    port: protocol === 'lmtp' ? 24 : 25,
+    hostsOverride: false,
+    allowLocalhost: false,
+    maxRcpt: 100,
+    connectionMaxMessages: 500,
+    multiDomain: true,
+    sizeAddition: 1024,
+    hostsMaxTry: 5,
+    maxConnections: 16,
+    idleTimeoutMs: 5000,
+    resolve: systemResolve,
+    timeouts: {
+      connectTimeoutMs: o.connectTimeoutMs ?? fiveMinutesMs,
+      commandTimeoutMs: o.commandTimeoutMs ?? fiveMinutesMs,
+      dataTimeoutMs: o.dataTimeoutMs ?? fiveMinutesMs,
+      finalTimeoutMs: o.finalTimeoutMs ?? 2 * fiveMinutesMs,
+    },
+  } as const;
+}

@@ -1,0 +1,92 @@
+/** Callout results in the words of Exim 4.96: replies to the client, and lines of the main log. */
+import { assertNever } from '../mail/assert-never.ts';
+import type { DialogueFault } from '../mail/dialogue-fault.ts';
+import { type Endpoint, endpointKey } from '../mail/endpoint.ts';
+import { type Reply, replySummary, reply as simpleReply } from '../mail/reply.ts';
+import type { CalloutAnswer, CalloutStage } from './callout.ts';
+
+type Refused = Extract<CalloutAnswer, { kind: 'refused' }>;
+type Unclear = Extract<CalloutAnswer, { kind: 'unclear' }>;
+
+/** `127.0.0.1 [127.0.0.1] : SMTP error from remote mail server after RCPT TO:<x@example.test>: 550 unknown`. */
+export function refusedLog(a: Refused): string {
+  const said = replySummary(a.reply);
+  if (a.stage === 'mail') return `${peerName(a.peer)} : response to "${a.after}" was: ${said}`;
+  return `${peerName(a.peer)} : SMTP error from remote mail server after ${a.after}: ${said}`;
+}
+
+export function unclearLog(a: Unclear, who: 'recipient' | 'sender'): string {
+  return `Could not complete ${who} verify callout: ${peerName(a.peer)} : ${unclearDetail(a)}`;
+}
+
+/** What the client of a refused recipient is told: the server's own words behind a line of ours. */
+export function recipientRefusedReply(a: Refused): Reply {
+  return { code: 550, lines: ['Callout verification failed:', ...wireLines(a.reply)] };
+}
+
+/** What the client is told where its sender was refused (Exim manual, "Sender address verification reporting"). */
+export function senderRefusedReply(a: Refused, address: string): Reply {
+  const [first = '', ...rest] = wireLines(a.reply);
+  const head =
+    a.stage === 'rcpt'
+      ? `Verification failed for <${address}>`
+      : `Callback setup failed while verifying <${address}>`;
+  const called = a.peer.kind === 'tcp' ? [`Called:   ${a.peer.host}`] : [];
+  return {
+    code: 550,
+    lines: [head, ...called, `Sent:     ${a.after}`, `Response: ${first}`, ...rest, 'Sender verify failed'],
+  };
+}
+
+export function incompleteReply(who: 'recipient' | 'sender'): Reply {
+  return simpleReply(451, undefined, `Could not complete ${who} verify callout`);
+}
+
+/** Exim's `$recipient_verify_failure` knows no stage before `mail`; the result's own stages keep `connect` for faults. */
+export function failStage(stage: CalloutStage): 'mail' | 'rcpt' {
+  return stage === 'rcpt' ? 'rcpt' : 'mail';
+}
+
+function wireLines(r: Reply): readonly string[] {
+  const last = r.lines.length - 1;
+  const status = r.status === undefined ? '' : `${r.status} `;
+  return r.lines.map((line, i) => `${r.code}${i === last ? ' ' : '-'}${status}${line}`);
+}
+
+function unclearDetail(a: Unclear): string {
+  if (a.reply !== undefined)
+    return `SMTP error from remote mail server after ${a.after}: ${replySummary(a.reply)}`;
+  return a.fault === undefined ? 'no answer' : faultDetail(a.after, a.fault);
+}
+
+function faultDetail(after: string, fault: DialogueFault): string {
+  switch (fault.kind) {
+    case 'closed':
+      return `response to "${after}" was: connection dropped`;
+    case 'io':
+      return after === 'connect' || after === 'callout'
+        ? fault.text
+        : `response to "${after}" was: connection dropped (${fault.text})`;
+    case 'timeout':
+      return after === 'connect' ? 'Connection timed out' : `SMTP timeout after ${after}`;
+    case 'malformed':
+      return `Malformed SMTP reply in response to ${after}: ${fault.text}`;
+    case 'unsolicited':
+      return `Unexpected SMTP reply before or after ${after}: ${fault.text}`;
+    case 'shutdown':
+      return `SMTP error from remote mail server after ${after}: ${replySummary(fault.reply)}`;
+    case 'source':
+    case 'aborted':
+      return `callout ended after ${after}`;
+    default:
+      return assertNever(fault);
+  }
+}
+
+function peerName(peer: Endpoint): string {
+  return peer.kind === 'tcp'
+    ? `${peer.host} [${peer.host}]`
+    : peer.kind === 'unix'
+      ? peer.path
+      : endpointKey(peer);
+}

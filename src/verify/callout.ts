@@ -1,0 +1,311 @@
+/**
+ * Callouts: asks the place where a transport delivers whether it would take mail for an address (Exim manual, "Callout
+ * verification"). Questions to one place share connections, and all that wait when one is free go in one flight.
+ */
+import { createLmtpPool, type LmtpInquiryResult } from '../lmtp/client/pool.ts';
+import { type Address, formatAddress, type ReversePath } from '../mail/address.ts';
+import type { DialogueFault } from '../mail/dialogue-fault.ts';
+import { type Endpoint, endpointKey } from '../mail/endpoint.ts';
+import { MailError } from '../mail/mail-error.ts';
+import { isPermanent, isPositive, type Reply } from '../mail/reply.ts';
+import { createSmtpPool } from '../smtp/client/pool.ts';
+import type { CalloutTarget } from '../transport/transport.ts';
+
+export interface CalloutQuestion {
+  readonly target: CalloutTarget;
+  readonly sender: ReversePath;
+  readonly address: Address;
+  readonly connectTimeoutMs: number;
+  /** Longest wait for each reply. */
+  readonly commandTimeoutMs: number;
+  /** Limit of the whole question over all hosts; no further host is tried, and no answer waited for, after it. */
+  readonly maxWaitMs: number;
+}
+
+/** What was being waited for: Exim calls all but `rcpt` a rejection of "mail". */
+export type CalloutStage = 'connect' | 'mail' | 'rcpt';
+
+export type CalloutAnswer =
+  | { readonly kind: 'accepted' }
+  /** 5xx. `connect` is the banner or the HELO command, `after` says which. */
+  | {
+      readonly kind: 'refused';
+      readonly stage: CalloutStage;
+      readonly peer: Endpoint;
+      readonly after: string;
+      readonly reply: Reply;
+    }
+  /** Neither yes nor no. */
+  | {
+      readonly kind: 'unclear';
+      readonly stage: CalloutStage;
+      readonly peer: Endpoint;
+      readonly after: string;
+      readonly reply?: Reply;
+      readonly fault?: DialogueFault;
+    };
+
+export interface Callouts {
+  /** Rejects only with MailError ABORTED; the question goes on for others who asked the same. */
+  ask(question: CalloutQuestion, signal: AbortSignal): Promise<CalloutAnswer>;
+  close(): Promise<void>;
+}
+
+export interface CalloutLimits {
+  /** RCPTs in one flight. */
+  readonly maxFlight: number;
+  /** Connections to one endpoint; a second is only opened when more than a flight waits. */
+  readonly maxConnections: number;
+  /** How long an unused connection is kept, milliseconds. */
+  readonly idleTimeoutMs: number;
+  /** Questions waiting for one endpoint; one more is unclear at once. */
+  readonly maxWaiting: number;
+}
+
+export const defaultCalloutLimits: CalloutLimits = {
+  maxFlight: 100,
+  maxConnections: 4,
+  idleTimeoutMs: 5000,
+  maxWaiting: 10_000,
+};
+
+interface Pending {
+  readonly question: CalloutQuestion;
+  readonly senderText: string;
+  readonly answer: (answer: CalloutAnswer) => void;
+  /** Set once the question was given up. */
+  done: boolean;
+  tries: number;
+}
+
+type Inquire = (
+  endpoint: Endpoint,
+  sender: ReversePath,
+  recipients: readonly Address[],
+  options: { readonly helo: string; readonly connectTimeoutMs: number; readonly commandTimeoutMs: number },
+) => Promise<LmtpInquiryResult>;
+
+/** The questions for one endpoint. */
+interface Desk {
+  readonly endpoint: Endpoint;
+  readonly helo: string;
+  readonly inquire: Inquire;
+  readonly waiting: Pending[];
+  workers: number;
+}
+
+export function createCallouts(limits: CalloutLimits = defaultCalloutLimits): Callouts {
+  const pool = { maxPerEndpoint: limits.maxConnections, idleTimeoutMs: limits.idleTimeoutMs, maxUses: 0 };
+  const lmtp = createLmtpPool(pool);
+  const smtp = createSmtpPool(pool);
+  const desks = new Map<string, Desk>();
+  /** Questions under way, by place, sender and address. */
+  const asked = new Map<string, Promise<CalloutAnswer>>();
+
+  function deskFor(target: CalloutTarget, endpoint: Endpoint): Desk {
+    const key = `${target.protocol} ${endpointKey(endpoint)} ${target.helo}`;
+    let desk = desks.get(key);
+    if (desk === undefined) {
+      const client = target.protocol === 'lmtp' ? lmtp : smtp;
+      desk = {
+        endpoint,
+        helo: target.helo,
+        inquire: (e, sender, recipients, options) => client.inquire(e, sender, recipients, options),
+        waiting: [],
+        workers: 0,
+      };
+      desks.set(key, desk);
+    }
+    return desk;
+  }
+
+  function askOne(desk: Desk, question: CalloutQuestion, maxWaitMs: number): Promise<CalloutAnswer> {
+    const { promise, resolve } = Promise.withResolvers<CalloutAnswer>();
+    if (desk.waiting.length >= limits.maxWaiting) {
+      resolve(
+        unclear(desk.endpoint, 'connect', 'too many callouts wait', undefined, {
+          kind: 'io',
+          text: 'too many callouts wait',
+        }),
+      );
+      return promise;
+    }
+    const timer = setTimeout(() => {
+      pending.answer(
+        unclear(desk.endpoint, 'connect', 'callout', undefined, { kind: 'timeout', timeoutMs: maxWaitMs }),
+      );
+    }, maxWaitMs);
+    const pending: Pending = {
+      question,
+      senderText: formatAddress(question.sender),
+      answer: (answer) => {
+        pending.done = true;
+        clearTimeout(timer);
+        resolve(answer);
+      },
+      done: false,
+      tries: 0,
+    };
+    desk.waiting.push(pending);
+    if (
+      desk.workers === 0 ||
+      (desk.workers < limits.maxConnections && desk.waiting.length > limits.maxFlight)
+    ) {
+      desk.workers++;
+      // After the current turn, so that questions that come together go together.
+      queueMicrotask(() => void work(desk));
+    }
+    return promise;
+  }
+
+  async function work(desk: Desk): Promise<void> {
+    for (
+      let batch = takeBatch(desk, limits.maxFlight);
+      batch.length > 0;
+      batch = takeBatch(desk, limits.maxFlight)
+    ) {
+      await flyBatch(desk, batch);
+    }
+    desk.workers--;
+    if (desk.workers === 0) for (const [key, other] of desks) if (other === desk) desks.delete(key);
+  }
+
+  async function askAll(question: CalloutQuestion): Promise<CalloutAnswer> {
+    const { target, maxWaitMs } = question;
+    const start = performance.now();
+    let last: CalloutAnswer | undefined;
+    for (const endpoint of target.endpoints) {
+      const leftMs = maxWaitMs - (performance.now() - start);
+      if (leftMs <= 0) break;
+      last = await askOne(deskFor(target, endpoint), question, leftMs);
+      if (last.kind !== 'unclear') return last;
+    }
+    return (
+      last ??
+      unclear({ kind: 'unix', path: '' }, 'connect', 'callout', undefined, {
+        kind: 'io',
+        text: 'no host to ask',
+      })
+    );
+  }
+
+  return {
+    ask(question, signal) {
+      const { target, sender, address } = question;
+      const places = target.endpoints.map(endpointKey).join(' ');
+      const key = `${target.protocol} ${places} ${formatAddress(sender)} ${formatAddress(address)}`;
+      let answer = asked.get(key);
+      if (answer === undefined) {
+        answer = askAll(question).finally(() => asked.delete(key));
+        asked.set(key, answer);
+      }
+      return unlessAborted(answer, signal);
+    },
+    async close() {
+      await Promise.all([lmtp.close(), smtp.close()]);
+    },
+  };
+}
+
+/** The next questions with one sender. */
+function takeBatch(desk: Desk, max: number): readonly Pending[] {
+  const batch: Pending[] = [];
+  const rest: Pending[] = [];
+  for (const pending of desk.waiting.splice(0)) {
+    if (pending.done) continue;
+    const first = batch[0];
+    if (batch.length < max && (first === undefined || first.senderText === pending.senderText))
+      batch.push(pending);
+    else rest.push(pending);
+  }
+  desk.waiting.push(...rest);
+  return batch;
+}
+
+async function flyBatch(desk: Desk, batch: readonly Pending[]): Promise<void> {
+  const first = batch[0];
+  if (first === undefined) return;
+  const { endpoint } = desk;
+  const options = {
+    helo: desk.helo,
+    connectTimeoutMs: Math.max(...batch.map((p) => p.question.connectTimeoutMs)),
+    commandTimeoutMs: Math.max(...batch.map((p) => p.question.commandTimeoutMs)),
+  };
+  const { sender } = first.question;
+  const addresses = batch.map((p) => p.question.address);
+  const asked = await desk
+    .inquire(endpoint, sender, addresses, options)
+    .catch((error: unknown): undefined => {
+      const text = error instanceof Error ? error.message : String(error);
+      for (const p of batch)
+        p.answer(unclear(endpoint, 'connect', 'callout', undefined, { kind: 'io', text }));
+    });
+  if (asked === undefined) return;
+  if (asked.kind === 'no-session') {
+    const { after = 'connect', reply, fault } = asked.failure;
+    const answer: CalloutAnswer =
+      reply !== undefined && isPermanent(reply)
+        ? { kind: 'refused', stage: 'connect', peer: endpoint, after, reply }
+        : unclear(endpoint, 'connect', after, reply, fault);
+    for (const p of batch) p.answer(answer);
+    return;
+  }
+  let progress = asked.session === 'reused';
+  const again: Pending[] = [];
+  batch.forEach((p, i) => {
+    const a = asked.result.answers[i];
+    if (a === undefined) return;
+    const after =
+      a.stage === 'mail' ? `MAIL FROM:<${p.senderText}>` : `RCPT TO:<${formatAddress(p.question.address)}>`;
+    if (a.kind === 'reply' && a.reply.code !== 421) {
+      progress = true;
+      if (isPositive(a.reply)) p.answer({ kind: 'accepted' });
+      else if (isPermanent(a.reply))
+        p.answer({ kind: 'refused', stage: a.stage, peer: endpoint, after, reply: a.reply });
+      else p.answer(unclear(endpoint, a.stage, after, a.reply, undefined));
+      return;
+    }
+    // Some servers hang up after a number of unknown recipients: the others have not had their turn.
+    const gone =
+      a.kind === 'reply' || a.fault.kind === 'closed' || a.fault.kind === 'shutdown' || a.fault.kind === 'io';
+    if (gone && progress && p.tries++ < 1) again.push(p);
+    else if (a.kind === 'reply') p.answer(unclear(endpoint, a.stage, after, a.reply, undefined));
+    else p.answer(unclear(endpoint, a.stage, after, undefined, a.fault));
+  });
+  desk.waiting.unshift(...again);
+}
+
+function unclear(
+  peer: Endpoint,
+  stage: CalloutStage,
+  after: string,
+  reply: Reply | undefined,
+  fault: DialogueFault | undefined,
+): CalloutAnswer {
+  return {
+    kind: 'unclear',
+    stage,
+    peer,
+    after,
+    ...(reply === undefined ? {} : { reply }),
+    ...(fault === undefined ? {} : { fault }),
+  };
+}
+
+function unlessAborted<T>(answer: Promise<T>, signal: AbortSignal): Promise<T> {
+  if (signal.aborted) return Promise.reject(new MailError('ABORTED', 'aborted'));
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => reject(new MailError('ABORTED', 'aborted'));
+    signal.addEventListener('abort', onAbort, { once: true });
+    answer.then(
+      (value) => {
+        signal.removeEventListener('abort', onAbort);
+        resolve(value);
+      },
+      (error: unknown) => {
+        signal.removeEventListener('abort', onAbort);
+        reject(error instanceof Error ? error : new Error(String(error)));
+      },
+    );
+  });
+}

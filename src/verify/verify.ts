@@ -1,0 +1,201 @@
+/** Address verification (Exim manual, "Address verification"): routing first, and a callout where one is asked for. */
+import { type Address, formatAddress } from '../mail/address.ts';
+import { MailError } from '../mail/mail-error.ts';
+import type { Status } from '../mail/outcome.ts';
+import { type Reply, replyFromText } from '../mail/reply.ts';
+import type { RouteHost } from '../mail/route-host.ts';
+import type { Transport } from '../transport/transport.ts';
+import type { CalloutCache, CalloutLesson } from './cache.ts';
+import type { CalloutAnswer, Callouts } from './callout.ts';
+import {
+  failStage,
+  incompleteReply,
+  recipientRefusedReply,
+  refusedLog,
+  senderRefusedReply,
+  unclearLog,
+} from './callout-wording.ts';
+import type { CalloutOptions, Verifier, VerifyRequest, VerifyResult } from './verifier.ts';
+
+/** What routing says of an address; `Routed` of `router/environment.ts` has this shape. */
+export type VerifyRouting =
+  | {
+      readonly kind: 'routed';
+      readonly transport?: string;
+      readonly hosts: readonly RouteHost[];
+      /** What goes into RCPT: affixes taken off. */
+      readonly address: Address;
+      readonly facts: { readonly addressData?: string };
+    }
+  | { readonly kind: 'discard' }
+  | { readonly kind: 'fail' | 'defer'; readonly reason: Status };
+
+export type VerifyMode = 'verify-recipient' | 'verify-sender';
+
+export interface VerifierParts {
+  /** Runs an address through the routers. Bound to the connection and message at hand, so a verifier is made per session. */
+  readonly route: (address: Address, mode: VerifyMode, signal: AbortSignal) => Promise<VerifyRouting>;
+  readonly transport: (name: string) => Transport | undefined;
+  /** Shared by all sessions, so that questions meet. */
+  readonly callouts: Callouts;
+  /** Absent: no callout is remembered. */
+  readonly cache?: CalloutCache;
+  /** Milliseconds since 1970. */
+  readonly nowMs?: () => number;
+}
+
+type Who = 'recipient' | 'sender';
+
+export function createVerifier(parts: VerifierParts): Verifier {
+  return {
+    verifyRecipient: (request, signal) => verify(parts, request, 'recipient', signal),
+    verifySender: (request, signal) => verify(parts, request, 'sender', signal),
+  };
+}
+
+// Here redirections to several addresses, `success_on_redirect`, `random`, `postmaster` and `use_sender` will come in
+// (Exim manual, "Redirection while verifying", "Additional parameters for callouts"); the ACL reader refuses them so far.
+async function verify(
+  parts: VerifierParts,
+  request: VerifyRequest,
+  who: Who,
+  signal: AbortSignal,
+): Promise<VerifyResult> {
+  let routing: VerifyRouting;
+  try {
+    routing = await parts.route(
+      request.address,
+      who === 'recipient' ? 'verify-recipient' : 'verify-sender',
+      signal,
+    );
+  } catch (error) {
+    if (error instanceof MailError && error.code === 'ABORTED') throw error;
+    const text = error instanceof Error ? error.message : String(error);
+    return { kind: 'defer', stage: 'route', reply: temporary(who, undefined), logReason: text };
+  }
+  switch (routing.kind) {
+    case 'fail':
+      return {
+        kind: 'fail',
+        stage: 'route',
+        reply: routeReply(routing.reason, who, request.address),
+        logReason: routing.reason.text,
+      };
+    case 'defer':
+      return {
+        kind: 'defer',
+        stage: 'route',
+        reply: temporary(who, routing.reason),
+        logReason: routing.reason.text,
+      };
+    case 'discard':
+      return { kind: 'ok', via: 'route' };
+    case 'routed': {
+      const { addressData } = routing.facts;
+      const data = addressData === undefined ? {} : { addressData };
+      if (request.callout === undefined) return { kind: 'ok', via: 'route', ...data };
+      const result = await callOut(parts, routing, request.callout, who, request.address, signal);
+      if (result.kind === 'defer' && request.callout.deferOk) return { kind: 'ok', via: 'callout', ...data };
+      return result.kind === 'ok' ? { ...result, ...data } : result;
+    }
+  }
+}
+
+async function callOut(
+  parts: VerifierParts,
+  routing: Extract<VerifyRouting, { kind: 'routed' }>,
+  options: CalloutOptions,
+  who: Who,
+  asked: Address,
+  signal: AbortSignal,
+): Promise<VerifyResult> {
+  const name = routing.transport;
+  if (name === undefined) return impossible(who, 'cannot callout: the router sets no transport');
+  const transport = parts.transport(name);
+  if (transport === undefined) return impossible(who, `cannot callout: there is no transport ${name}`);
+  const target = transport.calloutTarget(routing.hosts);
+  if ('kind' in target) return impossible(who, `cannot callout via transport ${name}: ${target.reason}`);
+
+  const { address } = routing;
+  const { sender } = options;
+  const now = parts.nowMs ?? Date.now;
+  const cache = options.noCache ? undefined : parts.cache;
+  const cached = cache?.lookup(address, sender, now());
+  if (cached === 'accepted') return { kind: 'ok', via: 'cache' };
+  if (cached !== undefined) return cachedFailure(cached, who, asked);
+
+  const answer = await parts.callouts.ask(
+    {
+      target,
+      sender,
+      address,
+      connectTimeoutMs: options.connectTimeoutMs,
+      commandTimeoutMs: options.timeoutMs,
+      maxWaitMs: options.maxWaitMs,
+    },
+    signal,
+  );
+  const lesson = lessonOf(answer, sender === null);
+  if (lesson !== undefined) cache?.remember(address, sender, lesson, now());
+  switch (answer.kind) {
+    case 'accepted':
+      return { kind: 'ok', via: 'callout' };
+    case 'refused': {
+      const reply =
+        who === 'recipient'
+          ? recipientRefusedReply(answer)
+          : senderRefusedReply(answer, formatAddress(asked));
+      return { kind: 'fail', stage: failStage(answer.stage), reply, logReason: refusedLog(answer) };
+    }
+    case 'unclear':
+      return {
+        kind: 'defer',
+        stage: answer.stage,
+        reply: incompleteReply(who),
+        logReason: unclearLog(answer, who),
+      };
+  }
+}
+
+/**
+ * What is worth remembering. A refused banner or HELO is not, as in the real Exim (its manual says it is): a store that
+ * is being mended would refuse a domain's mail for hours. Nor is a refused MAIL with a sender of its own.
+ */
+function lessonOf(answer: CalloutAnswer, nullSender: boolean): CalloutLesson | undefined {
+  if (answer.kind === 'accepted') return 'accepted';
+  if (answer.kind !== 'refused') return undefined;
+  if (answer.stage === 'rcpt') return 'refused';
+  return answer.stage === 'mail' && nullSender ? 'null-sender-refused' : undefined;
+}
+
+function cachedFailure(cached: 'refused' | 'domain-refused', who: Who, asked: Address): VerifyResult {
+  const text =
+    cached === 'refused'
+      ? 'Previous (cached) callout verification failure'
+      : '(result of an earlier callout reused).';
+  const reply = who === 'recipient' ? replyFromText(550, undefined, text) : senderReply(asked, text);
+  return { kind: 'fail', stage: cached === 'refused' ? 'rcpt' : 'mail', reply, logReason: text };
+}
+
+function impossible(who: Who, logReason: string): VerifyResult {
+  const log = `Could not complete ${who} verify callout: ${logReason}`;
+  return { kind: 'defer', stage: 'connect', reply: incompleteReply(who), logReason: log };
+}
+
+function routeReply(reason: Status, who: Who, asked: Address): Reply {
+  return who === 'recipient' ? replyFromText(550, undefined, reason.text) : senderReply(asked, reason.text);
+}
+
+function senderReply(asked: Address, text: string): Reply {
+  return replyFromText(
+    550,
+    undefined,
+    `Verification failed for <${formatAddress(asked)}>\n${text}\nSender verify failed`,
+  );
+}
+
+/** Our own troubles are for the log; only a reply that a router composed for the client is told. */
+function temporary(who: Who, reason: Status | undefined): Reply {
+  if (who === 'recipient' && reason?.reply !== undefined) return reason.reply;
+  return replyFromText(451, undefined, 'Temporary local problem - please try later');
+}
