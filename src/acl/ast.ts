@@ -45,11 +45,23 @@ export type Condition = Negatable &
     | { readonly kind: 'authenticated' | 'encrypted'; readonly text: string }
   );
 
-export type Modifier = Common &
+/** Expanded only when the statement ends. */
+export type MessageModifier = Common &
   (
-    | { readonly kind: 'endpass' }
+    | { readonly kind: 'message'; readonly template: Template }
+    | { readonly kind: 'log_message'; readonly template: Template }
+  );
+
+/** Marks where failing conditions begin to mean denial. */
+export interface Endpass extends Common {
+  readonly kind: 'endpass';
+}
+
+/** Obeyed as soon as it is met. */
+export type ImmediateModifier = Common &
+  (
     | {
-        readonly kind: 'message' | 'log_message' | 'logwrite' | 'continue' | 'add_header' | 'remove_header' | 'log_reject_target';
+        readonly kind: 'logwrite' | 'continue' | 'add_header' | 'remove_header' | 'log_reject_target';
         readonly template: Template;
       }
     /** `variable` is `c0`, `m_name`. */
@@ -58,4 +70,4 @@ export type Modifier = Common &
     | { readonly kind: 'control'; readonly control: Argument<AclControl> }
   );
 
-export type Step = Condition | Modifier;
+export type Step = Condition | MessageModifier | Endpass | ImmediateModifier;

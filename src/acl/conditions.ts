@@ -50,7 +50,9 @@ function truth(state: AclState, text: string): Outcome {
 
 function testList(state: AclState, list: ListCondition, text: string): Awaitable<Outcome> {
   const answer = matchList(state, list, text);
-  return answer instanceof Promise ? answer.then((a) => listOutcome(state, list, a)) : listOutcome(state, list, answer);
+  return answer instanceof Promise
+    ? answer.then((a) => listOutcome(state, list, a))
+    : listOutcome(state, list, answer);
 }
 
 function matchList(state: AclState, list: ListCondition, text: string): Awaitable<ListAnswer> {
@@ -106,7 +108,9 @@ function keepData(state: AclState, list: ListCondition, answer: ListAnswer): voi
       if (data === undefined) delete address.localPartData;
       else address.localPartData = data;
       return;
-    default: {
+    case 'hosts':
+    case 'recipients':
+    case 'senders': {
       const name = extraNames[list];
       if (data !== undefined || state.scope.extra?.has(name) === true)
         setExtra(state, name, data === undefined ? undefined : { text: data, tainted });
@@ -116,7 +120,8 @@ function keepData(state: AclState, list: ListCondition, answer: ListAnswer): voi
 
 function testString(state: AclState, list: string, subject: string | undefined): Awaitable<Outcome> {
   if (subject === undefined) return 'fail';
-  const outcome = (a: ListAnswer): Outcome => (a.kind === 'defer' ? deferred(state, a.reason) : a.kind === 'yes' ? 'ok' : 'fail');
+  const outcome = (a: ListAnswer): Outcome =>
+    a.kind === 'defer' ? deferred(state, a.reason) : a.kind === 'yes' ? 'ok' : 'fail';
   const answer = state.env.lists.matchLocalPartList(list, lowerAscii(subject), state.scope);
   return answer instanceof Promise ? answer.then(outcome) : outcome(answer);
 }

@@ -19,7 +19,10 @@ export type AclControl =
   /** Turns off what this program never does. */
   | { readonly kind: 'nothing'; readonly name: string };
 
-type Row = { readonly allowed: (phase: AclPhase) => boolean; readonly read: (options: readonly string[]) => AclControl | undefined };
+type Row = {
+  readonly allowed: (phase: AclPhase) => boolean;
+  readonly read: (options: readonly string[]) => AclControl | undefined;
+};
 
 const ofMessage = (p: AclPhase): boolean => messagePhases.has(p);
 const ofSmtp = (p: AclPhase): boolean => p !== 'not_smtp' && p !== 'not_smtp_start';
@@ -47,7 +50,10 @@ const rows: ReadonlyMap<string, Row> = new Map<string, Row>([
   ['enforce_sync', { allowed: ofSmtp, read: plain('enforce_sync', { enforceSync: true }) }],
   ['no_enforce_sync', { allowed: ofSmtp, read: plain('no_enforce_sync', { enforceSync: false }) }],
   ['freeze', { allowed: ofMessage, read: readFreeze }],
-  ['no_multiline_responses', { allowed: ofSmtp, read: plain('no_multiline_responses', { noMultilineResponses: true }) }],
+  [
+    'no_multiline_responses',
+    { allowed: ofSmtp, read: plain('no_multiline_responses', { noMultilineResponses: true }) },
+  ],
   ['no_pipelining', { allowed: ofSmtp, read: plain('no_pipelining', { noPipelining: true }) }],
   ['queue', { allowed: ofMessage, read: plain('queue', { queueOnly: true }) }],
   ['queue_only', { allowed: ofMessage, read: plain('queue_only', { queueOnly: true }) }],

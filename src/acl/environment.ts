@@ -20,8 +20,16 @@ export interface AclMemory {
   readonly warned: Set<string>;
   /** Results of sender verification by address and options. */
   readonly senders: Map<string, VerifyResult>;
-  /** The sender that did not verify, until the client has been told. */
-  untoldSender?: { readonly address: string; readonly kind: 'fail' | 'defer'; readonly message: string; readonly logReason: string };
+  senderFailure?: SenderFailure;
+}
+
+/** The sender that did not verify last. Why goes to the client and to the log with the first refusal after it. */
+export interface SenderFailure {
+  readonly address: string;
+  readonly kind: 'fail' | 'defer';
+  readonly message: string;
+  readonly logReason: string;
+  told: boolean;
 }
 
 export function newAclMemory(): AclMemory {

@@ -4,7 +4,7 @@ import type { Awaitable } from '../expand/scope.ts';
 import type { Argument } from './ast.ts';
 import { deferred, fail, type AclState, type Outcome } from './state.ts';
 
-/** Continues with the text; a forced failure makes the condition or modifier count for nothing, which is `ok`. */
+/** Continues with the text; a forced failure makes the condition or modifier count for nothing, negated or not. */
 export function withText(
   state: AclState,
   template: Template,
@@ -13,7 +13,9 @@ export function withText(
   const constant = constantText(template);
   if (constant !== undefined) return next(constant, false);
   const r = expand(template, state.scope);
-  return r instanceof Promise ? r.then((e) => settled(state, template, e, next)) : settled(state, template, r, next);
+  return r instanceof Promise
+    ? r.then((e) => settled(state, template, e, next))
+    : settled(state, template, r, next);
 }
 
 function settled(
@@ -23,7 +25,7 @@ function settled(
   next: (text: string, tainted: boolean) => Awaitable<Outcome>,
 ): Awaitable<Outcome> {
   if (r.kind === 'ok') return next(r.text, r.tainted);
-  if (r.kind === 'forced-fail') return 'ok';
+  if (r.kind === 'forced-fail') return 'ignored';
   const reason = `failed to expand ACL string "${template.source}": ${r.reason}`;
   return r.kind === 'defer' ? deferred(state, reason) : fail(state, reason);
 }
@@ -43,7 +45,11 @@ export function withArgument<T>(
 }
 
 /** Expands a `message` or `log_message`; undefined where it is to be ignored: empty, failed (which is logged). */
-export function messageText(state: AclState, template: Template, onFailure: (reason: string) => void): Awaitable<string | undefined> {
+export function messageText(
+  state: AclState,
+  template: Template,
+  onFailure: (reason: string) => void,
+): Awaitable<string | undefined> {
   const take = (r: Expansion): string | undefined => {
     if (r.kind === 'ok') return r.text === '' ? undefined : r.text;
     if (r.kind !== 'forced-fail') onFailure(`failed to expand ACL message "${template.source}": ${r.reason}`);

@@ -1,5 +1,5 @@
 /** Finding an ACL by name or text (Exim manual, "Finding an ACL to use"). */
-import { formatDiagnostic, type SourceText } from '../mail/diagnostic.ts';
+import type { SourceText } from '../mail/diagnostic.ts';
 import type { Acl } from './ast.ts';
 import { parseAcl } from './parse.ts';
 
@@ -12,7 +12,8 @@ export function findAcl(acls: ReadonlyMap<string, Acl>, text: string): FoundAcl 
   if (!text.includes(' ')) {
     const acl = acls.get(text);
     if (acl !== undefined) return { kind: 'named', acl };
-    if (text.startsWith('/')) return { kind: 'broken', reason: `an ACL in a file of its own is not supported: "${text}"` };
+    if (text.startsWith('/'))
+      return { kind: 'broken', reason: `an ACL in a file of its own is not supported: "${text}"` };
   }
   return inlineAcl(text);
 }
@@ -33,7 +34,7 @@ function readInline(text: string): FoundAcl {
   const position = { file: 'inline ACL', line: 1, column: 1 };
   const { acl, diagnostics } = parseAcl({ name: 'inline ACL', position, lines: inlineLines(text) });
   const first = diagnostics[0];
-  return first === undefined ? { kind: 'inline', acl } : { kind: 'broken', reason: formatDiagnostic(first) };
+  return first === undefined ? { kind: 'inline', acl } : { kind: 'broken', reason: first.message };
 }
 
 /** Lines as in a file: comments and blank lines dropped, a backslash at the end joins the next line. */

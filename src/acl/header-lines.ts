@@ -22,6 +22,10 @@ export function headerLines(text: string): HeaderEdit[] {
     const m = place.exec(line);
     const body = m === null ? line : line.slice(m[0].length);
     const whole = field.test(body) ? body : `X-ACL-Warn: ${body}`;
-    return { kind: 'add', where: places.get(m?.[1] ?? '') ?? 'bottom', text: `${whole.replace(/\r?\n/g, '\r\n')}\r\n` };
+    return {
+      kind: 'add',
+      where: places.get(m?.[1] ?? '') ?? 'bottom',
+      text: `${whole.replace(/\r?\n/g, '\r\n')}\r\n`,
+    };
   });
 }

@@ -59,3 +59,9 @@ function breakAt(line: string): number {
   }
   return last < 0 ? line.indexOf(' ', lineLength + 1) : last;
 }
+
+/** What goes into a log line of a text that may have several lines. */
+export function firstLine(text: string): string {
+  const end = text.indexOf('\n');
+  return end < 0 ? text : text.slice(0, end);
+}

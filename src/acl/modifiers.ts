@@ -3,7 +3,7 @@ import type { HeaderEdit } from '../mail/headers.ts';
 import { splitList } from '../mail/list-text.ts';
 import { lowerAscii } from '../mail/local-part.ts';
 import type { Awaitable, ExpandScope } from '../expand/scope.ts';
-import type { Modifier } from './ast.ts';
+import type { ImmediateModifier } from './ast.ts';
 import { controlAllowed, parseControl, type AclControl } from './control.ts';
 import { recipientLocal } from './conditions.ts';
 import { withArgument, withText } from './expansion.ts';
@@ -13,14 +13,11 @@ import type { LogName } from './result.ts';
 import { fail, panic, type AclState, type Outcome } from './state.ts';
 import { modifiers, phases } from './tables.ts';
 
-type Immediate = Exclude<Modifier, { kind: 'endpass' | 'message' | 'log_message' }>;
-
 /** Obeys a modifier; anything but `ok` ends the statement. */
-export function applyModifier(state: AclState, modifier: Exclude<Modifier, { kind: 'endpass' }>): Awaitable<Outcome> {
+export function applyModifier(state: AclState, m: ImmediateModifier): Awaitable<Outcome> {
   const { phase } = state.env;
-  if (modifiers.get(modifier.kind)?.allowed(phase) === false)
-    return fail(state, `cannot use ${modifier.kind} condition in ${phases[phase].title} ACL`);
-  const m = modifier as Immediate;
+  if (modifiers.get(m.kind)?.allowed(phase) === false)
+    return fail(state, `cannot use ${m.kind} condition in ${phases[phase].title} ACL`);
   switch (m.kind) {
     case 'set':
       return withText(state, m.template, (text, tainted) => setVariable(state, m.variable, text, tainted));
@@ -43,14 +40,18 @@ export function applyModifier(state: AclState, modifier: Exclude<Modifier, { kin
 
 function setVariable(state: AclState, variable: string, text: string, tainted: boolean): Outcome {
   const holder = variableHolder(state.scope, variable);
-  if (holder === undefined) return fail(state, `cannot set acl_${variable} in ${phases[state.env.phase].title} ACL`);
+  if (holder === undefined)
+    return fail(state, `cannot set acl_${variable} in ${phases[state.env.phase].title} ACL`);
   holder.variables.set(variable, text);
   if (tainted) holder.taintedVariables?.add(variable);
   else holder.taintedVariables?.delete(variable);
   return 'ok';
 }
 
-function variableHolder(scope: ExpandScope, variable: string): ExpandScope['connection'] | ExpandScope['message'] {
+function variableHolder(
+  scope: ExpandScope,
+  variable: string,
+): ExpandScope['connection'] | ExpandScope['message'] {
   return variable.startsWith('c') ? scope.connection : scope.message;
 }
 
@@ -80,7 +81,10 @@ function logWrite(state: AclState, text: string): Outcome {
 function setLogTargets(state: AclState, text: string): Outcome {
   const { logs, unknown } = readLogNames(splitList(text));
   if (unknown[0] !== undefined)
-    panic(state, `unknown log name "${unknown[0]}" in "log_reject_target" in ${phases[state.env.phase].title} ACL`);
+    panic(
+      state,
+      `unknown log name "${unknown[0]}" in "log_reject_target" in ${phases[state.env.phase].title} ACL`,
+    );
   state.logTargets = logs;
   return 'ok';
 }
@@ -88,7 +92,9 @@ function setLogTargets(state: AclState, text: string): Outcome {
 /** Adds header lines; what is no header line becomes `X-ACL-Warn`. Also serves `message` on `warn`. */
 export function addHeaders(state: AclState, text: string): 'ok' {
   for (const edit of headerLines(text)) {
-    const isKnown = state.headerEdits.some((e) => e.kind === 'add' && edit.kind === 'add' && e.text === edit.text);
+    const isKnown = state.headerEdits.some(
+      (e) => e.kind === 'add' && edit.kind === 'add' && e.text === edit.text,
+    );
     if (!isKnown) state.headerEdits.push(edit);
   }
   return 'ok';
@@ -104,7 +110,8 @@ function removeHeaders(state: AclState, text: string): Outcome {
 
 function applyControl(state: AclState, control: AclControl): Outcome {
   const { phase } = state.env;
-  if (!controlAllowed(control, phase)) return fail(state, `cannot use "control=${control.name}" in ${phases[phase].title} ACL`);
+  if (!controlAllowed(control, phase))
+    return fail(state, `cannot use "control=${control.name}" in ${phases[phase].title} ACL`);
   if (control.kind === 'set') setControls(state, control.controls);
   else if (control.kind === 'local_part_case' && state.scope.address !== undefined) {
     const local = recipientLocal(state.scope.address);

@@ -1,5 +1,6 @@
 /** Reads ACLs (Exim manual, "Format of an ACL"). Everything wrong is told, each with its place; nothing throws. */
 import { constantText, parseTemplate, type Template } from '../expand/expand.ts';
+import type { MatchKind } from '../expand/scope.ts';
 import { compileList } from '../list/compile.ts';
 import type { Diagnostic, SourcePosition, SourceText } from '../mail/diagnostic.ts';
 import { positionAt, sliceSource, trimSource } from '../mail/source-text.ts';
@@ -7,7 +8,16 @@ import { parseTimeInterval } from '../mail/time-interval.ts';
 import type { Acl, Argument, Statement, Step, Verb } from './ast.ts';
 import { parseControl } from './control.ts';
 import { suggest } from './suggest.ts';
-import { conditions, modifiers, refused, stepNames, verbs, type ConditionName, type ListCondition, type ModifierName } from './tables.ts';
+import {
+  conditions,
+  modifiers,
+  refused,
+  stepNames,
+  verbs,
+  type ConditionName,
+  type ListCondition,
+  type ModifierName,
+} from './tables.ts';
 import { parseVerify } from './verify-test.ts';
 
 /** An ACL's text: logical lines, without comments and blank lines, continuations joined. */
@@ -21,7 +31,10 @@ export interface AclSource {
 export function parseAcl(source: AclSource): { acl: Acl; diagnostics: Diagnostic[] } {
   const reader: Reader = { diagnostics: [], statements: [], open: undefined };
   for (const line of source.lines) readLine(reader, trimSource(line));
-  return { acl: { name: source.name, position: source.position, statements: reader.statements }, diagnostics: reader.diagnostics };
+  return {
+    acl: { name: source.name, position: source.position, statements: reader.statements },
+    diagnostics: reader.diagnostics,
+  };
 }
 
 interface OpenStatement extends Statement {
@@ -53,8 +66,8 @@ function readLine(reader: Reader, line: SourceText): void {
     return complain(
       reader,
       line.position,
-      `unknown ACL verb "${first === '' ? line.text.slice(0, 20) : first}", expected ${[...verbs].join(', ')}`,
-      near === undefined ? undefined : `did you mean "${near}"?`,
+      `unknown ACL verb "${first}" in "${line.text.slice(0, 60)}"`,
+      near === undefined ? `expected one of ${[...verbs].join(', ')}` : `did you mean "${near}"?`,
     );
   }
   const statement: OpenStatement = { verb: first as Verb, position: line.position, steps: [] };
@@ -88,7 +101,12 @@ function readStep(reader: Reader, statement: OpenStatement, source: SourceText):
 
 function unknownName(reader: Reader, statement: OpenStatement, body: SourceText, name: string): void {
   const needs = refused.get(name);
-  if (needs !== undefined) return complain(reader, body.position, `ACL condition or modifier "${name}" is not supported: it needs ${needs}`);
+  if (needs !== undefined)
+    return complain(
+      reader,
+      body.position,
+      `ACL condition or modifier "${name}" is not supported: it needs ${needs}`,
+    );
   const near = suggest(name, [...stepNames, ...verbs]);
   complain(
     reader,
@@ -124,12 +142,22 @@ function readCondition(reader: Reader, kind: ConditionName, head: Head, value: S
     case 'authenticated':
     case 'encrypted':
       return readTemplate(reader, value) && { ...head, kind, text: value.text };
-    default:
+    case 'domains':
+    case 'hosts':
+    case 'local_parts':
+    case 'recipients':
+    case 'sender_domains':
+    case 'senders':
       return readListCondition(reader, kind, head, value);
   }
 }
 
-function readListCondition(reader: Reader, list: ListCondition, head: Head, value: SourceText): Step | undefined {
+function readListCondition(
+  reader: Reader,
+  list: ListCondition,
+  head: Head,
+  value: SourceText,
+): Step | undefined {
   const template = readTemplate(reader, value);
   if (template === undefined) return undefined;
   const constant = constantText(template);
@@ -142,14 +170,14 @@ function readListCondition(reader: Reader, list: ListCondition, head: Head, valu
 }
 
 /** Which kind of list each condition takes. */
-export const listKinds = {
+export const listKinds: Readonly<Record<ListCondition, MatchKind>> = {
   domains: 'domain',
   sender_domains: 'domain',
   hosts: 'host',
   local_parts: 'local_part',
   recipients: 'address',
   senders: 'address',
-} as const satisfies Record<ListCondition, string>;
+};
 
 /** `acl = name arg ...`: words are parted by spaces before they are expanded. */
 function readAclCall(reader: Reader, head: Head, value: SourceText): Step | undefined {
@@ -159,14 +187,22 @@ function readAclCall(reader: Reader, head: Head, value: SourceText): Step | unde
     if (template === undefined) return undefined;
     words.push(template);
   }
-  if (words.length === 0) return complain(reader, value.position, 'the name of an ACL is missing after "acl ="');
+  if (words.length === 0)
+    return complain(reader, value.position, 'the name of an ACL is missing after "acl ="');
   if (words.length > 10) return complain(reader, value.position, 'an ACL takes at most 9 arguments');
   return { ...head, kind: 'acl', words };
 }
 
-function readModifier(reader: Reader, verb: Verb, kind: ModifierName, position: SourcePosition, after: SourceText): Step | undefined {
+function readModifier(
+  reader: Reader,
+  verb: Verb,
+  kind: ModifierName,
+  position: SourcePosition,
+  after: SourceText,
+): Step | undefined {
   if (kind === 'endpass') {
-    if (verb !== 'accept' && verb !== 'discard') return complain(reader, position, `"endpass" is not allowed with "${verb}"`);
+    if (verb !== 'accept' && verb !== 'discard')
+      return complain(reader, position, `"endpass" is not allowed with "${verb}"`);
     if (after.text !== '') return complain(reader, after.position, '"endpass" takes no value');
     return { kind, name: kind, position };
   }
@@ -187,17 +223,24 @@ function readModifier(reader: Reader, verb: Verb, kind: ModifierName, position: 
 
 /** Milliseconds, or what is wrong. */
 export function parseDelay(text: string): number | string {
-  return parseTimeInterval(text) ?? `syntax error in argument for "delay" modifier: "${text}" is not a time value`;
+  return (
+    parseTimeInterval(text) ?? `syntax error in argument for "delay" modifier: "${text}" is not a time value`
+  );
 }
 
 function readSet(reader: Reader, position: SourcePosition, after: SourceText): Step | undefined {
   const name = /^[^\s=]*/.exec(after.text)?.[0] ?? '';
-  const bad = (why: string): undefined => complain(reader, after.position, `invalid variable name "${name}" after "set": ${why}`);
+  const bad = (why: string): undefined =>
+    complain(reader, after.position, `invalid variable name "${name}" after "set": ${why}`);
   if (!/^acl_[cm]/.test(name)) return bad('it must start with acl_c or acl_m');
   if (!/^acl_[cm][0-9_]/.test(name)) return bad('a digit or underscore must follow acl_c or acl_m');
   const wrong = /[^A-Za-z0-9_]/.exec(name);
   if (wrong !== null) return bad(`invalid character "${wrong[0]}"`);
-  const value = valueAfterEquals(reader, trimSource(sliceSource(after, name.length)), `"set ${name}" modifier`);
+  const value = valueAfterEquals(
+    reader,
+    trimSource(sliceSource(after, name.length)),
+    `"set ${name}" modifier`,
+  );
   const template = value && readTemplate(reader, value);
   return template && { kind: 'set', name: `set ${name}`, position, variable: name.slice(4), template };
 }
@@ -209,11 +252,17 @@ function readTemplate(reader: Reader, value: SourceText): Template | undefined {
 }
 
 /** Reads a value now where it does not need expansion, so that mistakes show before any mail comes. */
-function readArgument<T>(reader: Reader, value: SourceText, read: (text: string) => T | string): Argument<T> | undefined {
+function readArgument<T>(
+  reader: Reader,
+  value: SourceText,
+  read: (text: string) => T | string,
+): Argument<T> | undefined {
   const template = readTemplate(reader, value);
   if (template === undefined) return undefined;
   const constant = constantText(template);
   if (constant === undefined) return { kind: 'expanded', template };
   const known = read(constant);
-  return typeof known === 'string' ? complain(reader, value.position, known) : { kind: 'known', value: known };
+  return typeof known === 'string'
+    ? complain(reader, value.position, known)
+    : { kind: 'known', value: known };
 }

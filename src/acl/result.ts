@@ -30,7 +30,9 @@ export interface AclResult {
 export function refusal(result: AclResult, phase: AclPhase, noMultilineResponses = false): Reply {
   const deferred = result.verdict === 'defer';
   const code = result.code ?? (deferred ? 451 : phases[phase].denyCode);
-  const text = result.userMessage ?? (deferred ? 'Temporary local problem - please try later' : 'Administrative prohibition');
+  const text =
+    result.userMessage ??
+    (deferred ? 'Temporary local problem - please try later' : 'Administrative prohibition');
   const single = result.controls.noMultilineResponses ?? noMultilineResponses;
   const details = single || result.details === undefined ? '' : `${result.details}\n`;
   return replyFromText(code, result.status, respondLines(`${details}${text}`, single));
@@ -43,12 +45,20 @@ export function acceptance(result: AclResult, defaultCode: number): Reply | unde
   return replyFromText(result.code ?? defaultCode, result.status, respondLines(result.userMessage, single));
 }
 
-/** A newline at the very end makes no line, and white space that follows a newline is dropped. */
+/** A newline at the very end makes no line, and white space after a newline is dropped, further newlines too. */
 function respondLines(text: string, single: boolean): string {
-  const [first = '', ...rest] = text.split('\n');
-  if (single) return first;
-  if (rest.at(-1) === '') rest.pop();
-  return [first, ...rest.map((line) => line.trimStart())].join('\n');
+  const lines: string[] = [];
+  for (let from = 0; ; ) {
+    const end = text.indexOf('\n', from);
+    lines.push(end < 0 ? text.slice(from) : text.slice(from, end));
+    if (end < 0 || end === text.length - 1 || single) return lines.join('\n');
+    from = end + 1;
+    while (isSpace(text.charCodeAt(from))) from++;
+  }
+}
+
+function isSpace(c: number): boolean {
+  return c === 0x20 || (c >= 0x09 && c <= 0x0d);
 }
 
 /** Exim's `: reason` after `rejected RCPT <...>`, or nothing. */
@@ -57,8 +67,13 @@ export function rejectionReason(result: AclResult): string {
 }
 
 /** Adds edits to those of earlier ACLs of the message: a header line asked for twice is added once (Exim manual, "Adding header lines in ACLs"). */
-export function mergeHeaderEdits(earlier: readonly HeaderEdit[], more: readonly HeaderEdit[]): readonly HeaderEdit[] {
+export function mergeHeaderEdits(
+  earlier: readonly HeaderEdit[],
+  more: readonly HeaderEdit[],
+): readonly HeaderEdit[] {
   const merged = [...earlier];
-  for (const edit of more) if (edit.kind !== 'add' || !merged.some((m) => m.kind === 'add' && m.text === edit.text)) merged.push(edit);
+  for (const edit of more)
+    if (edit.kind !== 'add' || !merged.some((m) => m.kind === 'add' && m.text === edit.text))
+      merged.push(edit);
   return merged;
 }

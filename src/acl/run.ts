@@ -3,18 +3,18 @@
  * returns one, since most statements need no I/O.
  */
 import { expandText, type Template } from '../expand/expand.ts';
-import type { Awaitable } from '../expand/scope.ts';
+import type { Awaitable, ExpandScope, ExpandServices } from '../expand/scope.ts';
 import { lowerAscii } from '../mail/local-part.ts';
-import type { Acl, Condition, Statement, Step } from './ast.ts';
+import type { Acl, Condition, ImmediateModifier, Statement } from './ast.ts';
 import { testCondition } from './conditions.ts';
 import type { AclEnvironment } from './environment.ts';
-import { messageText, withText } from './expansion.ts';
+import { withText } from './expansion.ts';
 import { findAcl } from './find.ts';
-import { breakLines, takeCode } from './messages.ts';
-import { addHeaders, applyModifier } from './modifiers.ts';
-import type { AclResult, AclVerdict } from './result.ts';
+import { toResult } from './finish.ts';
+import { applyModifier } from './modifiers.ts';
+import type { AclResult } from './result.ts';
 import { fail, panic, type AclState, type Outcome } from './state.ts';
-import { messagePhases, phases } from './tables.ts';
+import { expandMessages, warn, type Progress } from './statement-end.ts';
 
 const maxDepth = 20;
 
@@ -38,6 +38,7 @@ export function runAcl(source: string, env: AclEnvironment): Awaitable<AclResult
     logTargets: ['main', 'reject'],
     depth: 0,
   };
+  state.scope = withAclCalls(state);
   const restore = lowerLocalPart(state);
   const finish = (outcome: Outcome): AclResult => {
     restore?.();
@@ -45,6 +46,48 @@ export function runAcl(source: string, env: AclEnvironment): Awaitable<AclResult
   };
   const outcome = startAcl(state, source);
   return outcome instanceof Promise ? outcome.then(finish) : finish(outcome);
+}
+
+/** Lets `${acl` and the expansion condition `acl` call ACLs that share this run's state. */
+function withAclCalls(state: AclState): ExpandScope {
+  const { scope } = state;
+  const callAcl: ExpandServices['callAcl'] = (name, args) => {
+    const { userMessage, logMessage } = state;
+    state.userMessage = state.logMessage = undefined;
+    const answer = (outcome: Outcome): AclCallAnswer => {
+      const message = state.userMessage ?? '';
+      state.userMessage = userMessage;
+      state.logMessage = logMessage;
+      return {
+        verdict: outcome === 'ok' ? 'accept' : outcome === 'fail' || outcome === 'drop' ? 'deny' : 'defer',
+        message,
+      };
+    };
+    // Where the name came from cannot be told here, so only ACLs of the configuration may be called.
+    const outcome = withArguments(state, args, () => callNamed(state, name, true));
+    return outcome instanceof Promise ? outcome.then(answer) : answer(outcome);
+  };
+  return { ...scope, services: { ...scope.services, callAcl } };
+}
+
+type AclCallAnswer = Awaited<ReturnType<NonNullable<ExpandServices['callAcl']>>>;
+
+/** Runs with `$acl_arg1` and so on set, and puts the earlier ones back. */
+function withArguments(
+  state: AclState,
+  args: readonly string[],
+  run: () => Awaitable<Outcome>,
+): Awaitable<Outcome> {
+  const { facts } = state;
+  const before = facts.args;
+  facts.args = args;
+  const outcome = run();
+  const after = (o: Outcome): Outcome => {
+    if (before === undefined) delete facts.args;
+    else facts.args = before;
+    return o;
+  };
+  return outcome instanceof Promise ? outcome.then(after) : after(outcome);
 }
 
 /** `$local_part` is in lower case while an ACL runs (Exim manual, `control = caseful_local_part`). */
@@ -101,19 +144,14 @@ function statementsFrom(state: AclState, acl: Acl, from: number): Awaitable<Outc
     const progress: Progress = { message: undefined, logMessage: undefined, endpass: false };
     const outcome = runStatement(state, statement, progress);
     if (outcome instanceof Promise)
-      return outcome.then((o) => conclude(state, statement, o, progress) ?? statementsFrom(state, acl, i + 1));
+      return outcome.then(
+        (o) => conclude(state, statement, o, progress) ?? statementsFrom(state, acl, i + 1),
+      );
     const end = conclude(state, statement, outcome, progress);
     if (end !== undefined) return end;
   }
   // Every ACL ends in an unconditional deny.
   return 'fail';
-}
-
-/** The modifiers of a statement met so far that take effect at its end. */
-interface Progress {
-  message: Template | undefined;
-  logMessage: Template | undefined;
-  endpass: boolean;
 }
 
 function runStatement(state: AclState, statement: Statement, progress: Progress): Awaitable<Outcome> {
@@ -122,7 +160,12 @@ function runStatement(state: AclState, statement: Statement, progress: Progress)
   return expandMessages(state, statement, outcome, progress);
 }
 
-function stepsFrom(state: AclState, statement: Statement, from: number, progress: Progress): Awaitable<Outcome> {
+function stepsFrom(
+  state: AclState,
+  statement: Statement,
+  from: number,
+  progress: Progress,
+): Awaitable<Outcome> {
   const { steps, verb } = statement;
   for (let i = from; i < steps.length; i++) {
     const step = steps[i];
@@ -144,7 +187,7 @@ function stepsFrom(state: AclState, statement: Statement, from: number, progress
   return 'ok';
 }
 
-type Active = Exclude<Step, { kind: 'message' | 'log_message' | 'endpass' }>;
+type Active = Condition | ImmediateModifier;
 
 function isCondition(step: Active): step is Condition {
   return 'negated' in step;
@@ -152,11 +195,14 @@ function isCondition(step: Active): step is Condition {
 
 function runStep(state: AclState, step: Active, verb: Statement['verb']): Awaitable<Outcome> {
   if (!isCondition(step)) return applyModifier(state, step);
-  return step.kind === 'acl' ? nestedAcl(state, step.words, verb) : testCondition(state, step, verb === 'warn');
+  return step.kind === 'acl'
+    ? nestedAcl(state, step.words, verb)
+    : testCondition(state, step, verb === 'warn');
 }
 
 /** A negated condition turns true and false around and nothing else. */
 function sign(step: Active, outcome: Outcome): Outcome {
+  if (outcome === 'ignored') return 'ok';
   if (!isCondition(step) || !step.negated) return outcome;
   if (outcome === 'ok') return 'fail';
   return outcome === 'fail' || outcome === 'drop' ? 'ok' : outcome;
@@ -174,86 +220,37 @@ function nestedAcl(state: AclState, words: readonly Template[], verb: Statement[
       return wordsFrom(i + 1);
     });
   };
-  return wordsFrom(0);
+  const outcome = wordsFrom(0);
+  // Exim takes a forced failure here for a mistake.
+  const checked = (o: Outcome): Outcome => (o === 'ignored' ? 'error' : o);
+  return outcome instanceof Promise ? outcome.then(checked) : checked(outcome);
 }
 
-function callWith(state: AclState, texts: readonly string[], tainted: boolean, verb: Statement['verb']): Awaitable<Outcome> {
+function callWith(
+  state: AclState,
+  texts: readonly string[],
+  tainted: boolean,
+  verb: Statement['verb'],
+): Awaitable<Outcome> {
   const [name = '', ...args] = texts;
-  const { facts } = state;
-  const before = facts.args;
-  facts.args = args;
-  const after = (outcome: Outcome): Outcome => {
-    if (before === undefined) delete facts.args;
-    else facts.args = before;
-    if (outcome === 'discard' && verb !== 'accept' && verb !== 'discard')
-      return fail(state, `nested ACL returned "discard" for "${verb}" command (only allowed with "accept" or "discard")`);
-    return outcome;
-  };
-  const outcome = callNamed(state, name, tainted);
-  return outcome instanceof Promise ? outcome.then(after) : after(outcome);
-}
-
-/** True where the verb's `message` and `log_message` are for this outcome. */
-function usesMessages(verb: Statement['verb'], outcome: Outcome): boolean {
-  switch (verb) {
-    case 'accept':
-    case 'discard':
-      return outcome === 'ok' || outcome === 'fail' || outcome === 'drop';
-    case 'require':
-      return outcome === 'fail' || outcome === 'drop';
-    case 'defer':
-    case 'deny':
-    case 'drop':
-    case 'warn':
-      return outcome === 'ok';
-  }
-}
-
-function expandMessages(state: AclState, statement: Statement, outcome: Outcome, progress: Progress): Awaitable<Outcome> {
-  const { verb } = statement;
-  if (!usesMessages(verb, outcome)) return endStatement(state, outcome);
-  // With endpass, `message` is for the denial.
-  const message = progress.endpass && outcome === 'ok' ? undefined : progress.message;
-  const earlierUser = state.userMessage;
-  const earlierLog = state.logMessage ?? earlierUser;
-  // Messages of conditions do not count where the verb lets pass or warns; `$acl_verify_message` still shows them.
-  if (verb === 'warn' || (outcome === 'ok' && (verb === 'accept' || verb === 'discard'))) state.userMessage = state.logMessage = undefined;
-  if (message === undefined && progress.logMessage === undefined) {
-    if (verb !== 'warn') state.logMessage ??= state.userMessage;
-    return endStatement(state, outcome);
-  }
-  const takeLog = (text: string | undefined): Outcome => {
-    if (text !== undefined) state.logMessage = state.logMessage === undefined ? text : `${text}: ${state.logMessage}`;
-    if (verb !== 'warn') state.logMessage ??= state.userMessage;
-    return endStatement(state, outcome);
-  };
-  const takeUser = (text: string | undefined): Awaitable<Outcome> => {
-    if (text !== undefined) state.userMessage = text;
-    setVerifyMessage(state, earlierLog);
-    return withMessage(state, progress.logMessage, takeLog);
-  };
-  setVerifyMessage(state, earlierUser);
-  return withMessage(state, message, takeUser);
-}
-
-function withMessage(state: AclState, template: Template | undefined, next: (text: string | undefined) => Awaitable<Outcome>): Awaitable<Outcome> {
-  if (template === undefined) return next(undefined);
-  const text = messageText(state, template, (reason) => panic(state, reason));
-  return text instanceof Promise ? text.then(next) : next(text);
-}
-
-function setVerifyMessage({ facts }: AclState, text: string | undefined): void {
-  if (text === undefined) delete facts.verifyMessage;
-  else facts.verifyMessage = text;
-}
-
-function endStatement(state: AclState, outcome: Outcome): Outcome {
-  setVerifyMessage(state, undefined);
-  return outcome;
+  const check = (outcome: Outcome): Outcome =>
+    outcome === 'discard' && verb !== 'accept' && verb !== 'discard'
+      ? fail(
+          state,
+          `nested ACL returned "discard" for "${verb}" command (only allowed with "accept" or "discard")`,
+        )
+      : outcome;
+  const outcome = withArguments(state, args, () => callNamed(state, name, tainted));
+  return outcome instanceof Promise ? outcome.then(check) : check(outcome);
 }
 
 /** What the ACL returns because of this statement; undefined where control passes to the next. */
-function conclude(state: AclState, { verb }: Statement, outcome: Outcome, { endpass }: Progress): Outcome | undefined {
+function conclude(
+  state: AclState,
+  { verb }: Statement,
+  outcome: Outcome,
+  { endpass }: Progress,
+): Outcome | undefined {
   if (outcome === 'error' || (outcome === 'defer' && verb !== 'warn')) return outcome;
   switch (verb) {
     case 'accept':
@@ -284,81 +281,4 @@ function refuse(state: AclState, verb: Statement['verb'], outcome: Outcome): Out
   const { phase } = state.env;
   if (state.depth > 1 || (phase !== 'quit' && phase !== 'notquit')) return outcome;
   return fail(state, `QUIT or not-QUIT toplevel ACL may not fail ('${verb}' verb used incorrectly)`);
-}
-
-function warn(state: AclState, outcome: Outcome): void {
-  const { env, logMessage, userMessage } = state;
-  if (outcome === 'defer') {
-    const why = logMessage === undefined ? '' : `: ${logMessage}`;
-    env.log({ text: `Warning: ACL "warn" statement skipped: condition test deferred${why}`, logs: ['main'], withHost: true });
-    return;
-  }
-  if (outcome !== 'ok') return;
-  if (logMessage !== undefined && !env.memory.warned.has(logMessage)) {
-    env.memory.warned.add(logMessage);
-    env.log({ text: `Warning: ${firstLine(logMessage)}`, logs: ['main'], withHost: true });
-  }
-  // A `message` on `warn` adds header lines, in the ACLs that have a message to add them to.
-  if (userMessage !== undefined && messagePhases.has(env.phase)) addHeaders(state, userMessage);
-}
-
-function firstLine(text: string): string {
-  const end = text.indexOf('\n');
-  return end < 0 ? text : text.slice(0, end);
-}
-
-const verdicts: Readonly<Record<Outcome, AclVerdict>> = {
-  ok: 'accept',
-  fail: 'deny',
-  drop: 'drop',
-  discard: 'discard',
-  defer: 'defer',
-  error: 'defer',
-};
-
-function toResult(state: AclState, last: Outcome): AclResult {
-  const { env } = state;
-  let outcome = last;
-  if (outcome === 'discard' && (!messagePhases.has(env.phase) || env.phase === 'predata')) {
-    panic(state, `"discard" verb not allowed in ${phases[env.phase].title} ACL`);
-    outcome = 'error';
-    state.userMessage = state.logMessage = undefined;
-  }
-  const verdict = verdicts[outcome];
-  const shown = verdict !== 'defer' || (outcome === 'defer' && state.showDeferral);
-  const defaultCode = verdict === 'defer' ? 451 : verdict === 'deny' || verdict === 'drop' ? phases[env.phase].denyCode : acceptCode(env);
-  const { userMessage } = state;
-  let { logMessage } = state;
-  const coded = userMessage === undefined ? undefined : takeCode(userMessage, defaultCode);
-  if (coded?.wrongDigit === true) {
-    const digit = String(defaultCode).charAt(0);
-    panic(state, `configured error code starts with incorrect digit (expected ${digit}) in "${userMessage ?? ''}"`);
-    if (logMessage === userMessage) logMessage = `${defaultCode} ${coded.text}`;
-  }
-  const details = verdict === 'deny' || verdict === 'drop' || verdict === 'defer' ? senderDetails(state, verdict) : undefined;
-  return {
-    verdict,
-    logTargets: state.logTargets,
-    headerEdits: state.headerEdits,
-    controls: state.controls,
-    ...(coded !== undefined && shown ? { userMessage: breakLines(coded.text) } : {}),
-    ...(coded?.code === undefined ? {} : { code: coded.code }),
-    ...(coded?.status === undefined ? {} : { status: coded.status }),
-    ...(logMessage === undefined ? {} : { logMessage: firstLine(logMessage) }),
-    ...(details === undefined ? {} : { details }),
-  };
-}
-
-function acceptCode({ phase }: AclEnvironment): number {
-  return phase === 'predata' ? 354 : phase === 'connect' || phase === 'starttls' ? 220 : 250;
-}
-
-/** Why the sender did not verify, told with the first refusal of the message. */
-function senderDetails({ env }: AclState, verdict: AclVerdict): string | undefined {
-  const sender = env.memory.untoldSender;
-  if (sender === undefined) return undefined;
-  delete env.memory.untoldSender;
-  const why = sender.logReason === '' ? '' : `: ${sender.logReason}`;
-  env.log({ text: `sender verify ${sender.kind} for <${sender.address}>${why}`, logs: ['main', 'reject'], withHost: true });
-  return verdict === 'defer' ? undefined : `Verification failed for <${sender.address}>\n${sender.message}`;
 }

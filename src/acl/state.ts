@@ -7,9 +7,9 @@ import type { LogName } from './result.ts';
 
 /**
  * `ok` and `fail` are a condition's truth or an ACL's accept and deny; the others end the run or are handed on.
- * `error` is a configuration that cannot be obeyed.
+ * `error` is a configuration that cannot be obeyed, `ignored` a condition whose expansion was forced to fail.
  */
-export type Outcome = 'ok' | 'fail' | 'drop' | 'discard' | 'defer' | 'error';
+export type Outcome = 'ok' | 'fail' | 'drop' | 'discard' | 'defer' | 'error' | 'ignored';
 
 export interface AclState {
   readonly env: AclEnvironment;

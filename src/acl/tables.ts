@@ -41,9 +41,24 @@ export const phases: Readonly<Record<AclPhase, { readonly title: string; readonl
 };
 
 /** Phases that are about receiving a message, where `discard` and message controls make sense. */
-export const messagePhases: ReadonlySet<AclPhase> = new Set(['mail', 'rcpt', 'predata', 'data', 'not_smtp', 'not_smtp_start']);
+export const messagePhases: ReadonlySet<AclPhase> = new Set([
+  'mail',
+  'rcpt',
+  'predata',
+  'data',
+  'not_smtp',
+  'not_smtp_start',
+]);
 
-export const verbs: ReadonlySet<string> = new Set<Verb>(['accept', 'defer', 'deny', 'discard', 'drop', 'require', 'warn']);
+export const verbs: ReadonlySet<string> = new Set<Verb>([
+  'accept',
+  'defer',
+  'deny',
+  'discard',
+  'drop',
+  'require',
+  'warn',
+]);
 
 export type ListCondition = 'domains' | 'hosts' | 'local_parts' | 'recipients' | 'sender_domains' | 'senders';
 
@@ -57,23 +72,24 @@ const anywhere: Allowed = () => true;
 
 export type ConditionName = ListCondition | 'acl' | 'authenticated' | 'condition' | 'encrypted' | 'verify';
 
-export const conditions: ReadonlyMap<string, { readonly name: ConditionName; readonly allowed: Allowed }> = new Map(
-  (
-    [
-      ['acl', anywhere],
-      ['authenticated', (p) => smtpOnly(p) && p !== 'connect' && p !== 'helo'],
-      ['condition', anywhere],
-      ['domains', withRecipient],
-      ['encrypted', (p) => smtpOnly(p) && p !== 'helo'],
-      ['hosts', smtpOnly],
-      ['local_parts', withRecipient],
-      ['recipients', (p) => p === 'rcpt'],
-      ['sender_domains', withSender],
-      ['senders', withSender],
-      ['verify', anywhere],
-    ] as const satisfies readonly (readonly [ConditionName, Allowed])[]
-  ).map(([name, allowed]) => [name, { name, allowed }]),
-);
+export const conditions: ReadonlyMap<string, { readonly name: ConditionName; readonly allowed: Allowed }> =
+  new Map(
+    (
+      [
+        ['acl', anywhere],
+        ['authenticated', (p) => smtpOnly(p) && p !== 'connect' && p !== 'helo'],
+        ['condition', anywhere],
+        ['domains', withRecipient],
+        ['encrypted', (p) => smtpOnly(p) && p !== 'helo'],
+        ['hosts', smtpOnly],
+        ['local_parts', withRecipient],
+        ['recipients', (p) => p === 'rcpt'],
+        ['sender_domains', withSender],
+        ['senders', withSender],
+        ['verify', anywhere],
+      ] as const satisfies readonly (readonly [ConditionName, Allowed])[]
+    ).map(([name, allowed]) => [name, { name, allowed }]),
+  );
 
 export type ModifierName =
   | 'add_header'
@@ -88,23 +104,24 @@ export type ModifierName =
   | 'remove_header'
   | 'set';
 
-export const modifiers: ReadonlyMap<string, { readonly name: ModifierName; readonly allowed: Allowed }> = new Map(
-  (
-    [
-      ['add_header', withMessage],
-      ['continue', anywhere],
-      ['control', anywhere],
-      ['delay', (p) => p !== 'notquit'],
-      ['endpass', anywhere],
-      ['log_message', anywhere],
-      ['log_reject_target', anywhere],
-      ['logwrite', anywhere],
-      ['message', anywhere],
-      ['remove_header', withMessage],
-      ['set', anywhere],
-    ] as const satisfies readonly (readonly [ModifierName, Allowed])[]
-  ).map(([name, allowed]) => [name, { name, allowed }]),
-);
+export const modifiers: ReadonlyMap<string, { readonly name: ModifierName; readonly allowed: Allowed }> =
+  new Map(
+    (
+      [
+        ['add_header', withMessage],
+        ['continue', anywhere],
+        ['control', anywhere],
+        ['delay', (p) => p !== 'notquit'],
+        ['endpass', anywhere],
+        ['log_message', anywhere],
+        ['log_reject_target', anywhere],
+        ['logwrite', anywhere],
+        ['message', anywhere],
+        ['remove_header', withMessage],
+        ['set', anywhere],
+      ] as const satisfies readonly (readonly [ModifierName, Allowed])[]
+    ).map(([name, allowed]) => [name, { name, allowed }]),
+  );
 
 /** What Exim 4.96 knows and this program does not do: refused by name, with what it would need. */
 export const refused: ReadonlyMap<string, string> = new Map([

@@ -26,7 +26,7 @@ export interface VerifyTest {
 
 const defaultTimeoutMs = 30_000;
 
-const otherTests = [
+const otherTests = new Set([
   'arc',
   'certificate',
   'csa',
@@ -36,7 +36,7 @@ const otherTests = [
   'helo',
   'not_blind',
   'reverse_host_lookup',
-];
+]);
 
 /** Reads the condition's value; a text is what is wrong with it, in Exim's words where Exim would refuse it too. */
 export function parseVerify(text: string): VerifyTest | string {
@@ -44,13 +44,19 @@ export function parseVerify(text: string): VerifyTest | string {
   const equals = first.indexOf('=');
   const what = (equals < 0 ? first : first.slice(0, equals)).trim();
   const given = equals < 0 ? undefined : first.slice(equals + 1).trim();
-  if (otherTests.includes(what)) return `verify = ${what} is not supported`;
+  if (otherTests.has(what)) return `verify = ${what} is not supported`;
   if (what !== 'recipient' && what !== 'sender')
     return `expected "sender[=address]" or "recipient" at start of ACL condition "verify ${text}"`;
-  if (given !== undefined && what === 'recipient') return `"=" is not allowed after "recipient" in ACL condition "verify ${text}"`;
+  if (given !== undefined && what === 'recipient')
+    return `"=" is not allowed after "recipient" in ACL condition "verify ${text}"`;
   const address = given === undefined ? undefined : readAddress(given);
   if (typeof address === 'string') return `${address} in ACL condition "verify ${text}"`;
-  let test: VerifyTest = { what, deferOk: false, noDetails: false, ...(address === undefined ? {} : { address }) };
+  let test: VerifyTest = {
+    what,
+    deferOk: false,
+    noDetails: false,
+    ...(address === undefined ? {} : { address }),
+  };
   for (const option of options) {
     const next = withOption(test, option, text);
     if (typeof next === 'string') return next;
@@ -109,7 +115,12 @@ interface CalloutDraft {
 
 /** `value` is empty or begins with `=`. */
 function readCallout(value: string, test: VerifyTest, text: string): CalloutTest | string {
-  const draft: CalloutDraft = { timeoutMs: defaultTimeoutMs, deferOk: test.callout?.deferOk ?? false, noCache: false, mailFrom: 'null' };
+  const draft: CalloutDraft = {
+    timeoutMs: defaultTimeoutMs,
+    deferOk: test.callout?.deferOk ?? false,
+    noCache: false,
+    mailFrom: 'null',
+  };
   const options = value === '' ? [] : splitList(`<,${value.slice(1)}`);
   for (const option of options) {
     const problem = readCalloutOption(draft, option, test.what, text);
@@ -121,7 +132,12 @@ function readCallout(value: string, test: VerifyTest, text: string): CalloutTest
 
 const unsupportedCallout = new Set(['fullpostmaster', 'hold', 'postmaster', 'postmaster_mailfrom', 'random']);
 
-function readCalloutOption(draft: CalloutDraft, option: string, what: VerifyTest['what'], text: string): string | undefined {
+function readCalloutOption(
+  draft: CalloutDraft,
+  option: string,
+  what: VerifyTest['what'],
+  text: string,
+): string | undefined {
   const equals = option.indexOf('=');
   const name = (equals < 0 ? option : option.slice(0, equals)).trim();
   const value = equals < 0 ? undefined : option.slice(equals + 1).trim();
@@ -133,12 +149,14 @@ function readCalloutOption(draft: CalloutDraft, option: string, what: VerifyTest
     else draft.maxWaitMs = ms;
   } else if (name === 'mailfrom')
     return `"mailfrom" is allowed as a callout option only for verify=header_sender (detected in ACL condition "${text}")`;
-  else if (unsupportedCallout.has(name)) return `callout option "${name}" is not supported in ACL condition "verify ${text}"`;
+  else if (unsupportedCallout.has(name))
+    return `callout option "${name}" is not supported in ACL condition "verify ${text}"`;
   else if (value !== undefined) return badTime;
   else if (name === 'defer_ok') draft.deferOk = true;
   else if (name === 'no_cache') draft.noCache = true;
   else if (name === 'use_sender' || name === 'use_postmaster') {
-    if (what === 'sender') return `callout option "${name}" is for recipients only (detected in ACL condition "verify ${text}")`;
+    if (what === 'sender')
+      return `callout option "${name}" is for recipients only (detected in ACL condition "verify ${text}")`;
     draft.mailFrom = name === 'use_sender' ? 'sender' : 'postmaster';
   } else {
     const ms = parseTimeInterval(name);

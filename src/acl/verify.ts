@@ -13,13 +13,18 @@ export function runVerify(state: AclState, test: VerifyTest, warns: boolean): Aw
 function verifyRecipient(state: AclState, test: VerifyTest, warns: boolean): Awaitable<Outcome> {
   const { scope, env } = state;
   const { address } = scope;
-  if (env.phase !== 'rcpt' || address === undefined) return fail(state, `cannot verify recipient in ACL for ${phases[env.phase].title}`);
-  const subject: Address = address.original ?? { local: address.local as LocalPart, domain: address.domain as Domain };
+  if (env.phase !== 'rcpt' || address === undefined)
+    return fail(state, `cannot verify recipient in ACL for ${phases[env.phase].title}`);
+  const subject: Address = address.original ?? {
+    local: address.local as LocalPart,
+    domain: address.domain as Domain,
+  };
   return env.verifier.verifyRecipient(request(state, test, subject), env.signal).then((result) => {
     if (result.kind === 'ok') {
       if (result.addressData !== undefined) address.addressData = result.addressData;
-      if (result.via !== 'route') {
-        // The place where mail for it goes knows this recipient (Exim manual, "Callout verification").
+      if (result.via !== 'route' && test.callout?.deferOk !== true) {
+        // The place where mail for it goes knows this recipient (Exim manual, "Callout verification"); with defer_ok it
+        // may not have been asked.
         address.domainData = subject.domain;
         address.localPartData = subject.local;
         address.domainDataTainted = false;
@@ -37,7 +42,8 @@ function verifyRecipient(state: AclState, test: VerifyTest, warns: boolean): Awa
 
 function verifySender(state: AclState, test: VerifyTest, warns: boolean): Awaitable<Outcome> {
   const { scope, env } = state;
-  if (!messagePhases.has(env.phase)) return fail(state, `cannot verify sender in ACL for ${phases[env.phase].title}`);
+  if (!messagePhases.has(env.phase))
+    return fail(state, `cannot verify sender in ACL for ${phases[env.phase].title}`);
   const subject = test.address ?? scope.message?.sender ?? null;
   // A bounce has no sender to verify.
   if (subject === null) return 'ok';
@@ -50,35 +56,51 @@ function verifySender(state: AclState, test: VerifyTest, warns: boolean): Awaita
   });
 }
 
-function senderOutcome(state: AclState, test: VerifyTest, subject: Address, result: VerifyResult, warns: boolean): Outcome {
+function senderOutcome(
+  state: AclState,
+  test: VerifyTest,
+  subject: Address,
+  result: VerifyResult,
+  warns: boolean,
+): Outcome {
   if (result.kind === 'ok') return 'ok';
   const { facts, env } = state;
   facts.senderVerifyFailure = failureWord(result);
   const message = result.reply.lines.join('\n');
   if (result.kind === 'fail') state.userMessage = state.logMessage = 'Sender verify failed';
-  else if (result.stage === 'route') state.userMessage = state.logMessage = 'Could not complete sender verify';
+  else if (result.stage === 'route')
+    state.userMessage = state.logMessage = 'Could not complete sender verify';
   else state.userMessage = state.logMessage = 'Could not complete sender verify callout';
   const outcome = failure(state, test, result, warns);
-  if (outcome !== 'ok' && !test.noDetails && !env.memory.senders.has(toldKey(subject))) {
-    env.memory.untoldSender = { address: formatAddress(subject), kind: result.kind, message, logReason: result.logReason };
-    env.memory.senders.set(toldKey(subject), result);
-  }
+  if (outcome === 'ok') return outcome;
+  const address = formatAddress(subject);
+  const earlier = env.memory.senderFailure;
+  if (earlier?.address !== address)
+    env.memory.senderFailure = {
+      address,
+      kind: result.kind,
+      message,
+      logReason: result.logReason,
+      told: test.noDetails,
+    };
+  else if (test.noDetails) earlier.told = true;
   return outcome;
 }
 
-/** One entry more an address in the table of results says that its failure was reported. */
-function toldKey(subject: Address): string {
-  return `told ${formatAddress(subject)}`;
-}
-
-function failure(state: AclState, test: VerifyTest, result: Exclude<VerifyResult, { kind: 'ok' }>, warns: boolean): Outcome {
+function failure(
+  state: AclState,
+  test: VerifyTest,
+  result: Exclude<VerifyResult, { kind: 'ok' }>,
+  warns: boolean,
+): Outcome {
   if (result.kind === 'defer') {
     const ofCallout = result.stage !== 'route';
     if (test.deferOk || (ofCallout && test.callout?.deferOk === true)) {
       state.userMessage = state.logMessage = undefined;
       return 'ok';
     }
-    if (ofCallout) state.showDeferral = true;
+    // What a redirection or a callout says may be told; the verifier's reply names nothing else.
+    if (ofCallout || test.what === 'recipient') state.showDeferral = true;
   }
   if (state.userMessage !== undefined) state.facts.verifyMessage = state.userMessage;
   if (warns) state.userMessage = undefined;
@@ -97,5 +119,8 @@ function request(state: AclState, test: VerifyTest, address: Address): VerifyReq
 function calloutOptions({ scope }: AclState, { mailFrom, ...callout }: CalloutTest): CalloutOptions {
   if (mailFrom === 'null') return { ...callout, sender: null };
   if (mailFrom === 'sender') return { ...callout, sender: scope.message?.sender ?? null };
-  return { ...callout, sender: { local: 'postmaster' as LocalPart, domain: scope.main.qualifyDomain as Domain } };
+  return {
+    ...callout,
+    sender: { local: 'postmaster' as LocalPart, domain: scope.main.qualifyDomain as Domain },
+  };
 }

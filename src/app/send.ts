@@ -6,7 +6,8 @@ import { faultSummary } from '../mail/dialogue-fault.ts';
 import type { Endpoint } from '../mail/endpoint.ts';
 import { formatDate } from '../mail/received.ts';
 import { replySummary } from '../mail/reply.ts';
-import { createSmtpPool, type SmtpRecipientResult } from '../smtp/client/pool.ts';
+import type { RecipientResult } from '../protocol/transaction.ts';
+import { createSmtpPool } from '../smtp/client/pool.ts';
 
 export interface SendWords {
   readonly server: Endpoint;
@@ -139,7 +140,7 @@ export async function send(words: SendWords, print: (line: string) => void): Pro
   }
 }
 
-function outcomeText(r: SmtpRecipientResult): string {
+function outcomeText(r: RecipientResult): string {
   switch (r.kind) {
     case 'accepted':
       return `accepted: ${replySummary(r.reply)}`;

@@ -4,7 +4,14 @@
  */
 import { logSelectorNames } from './log-selector.ts';
 import type { OptionTable } from './options/table.ts';
-import { mainOptions, routerSection, type SectionSpec, storeSection, transportSection, workingDrivers } from './options/tables.ts';
+import {
+  mainOptions,
+  routerSection,
+  type SectionSpec,
+  storeSection,
+  transportSection,
+  workingDrivers,
+} from './options/tables.ts';
 
 /** Facilities that are here whatever the tables say. `_HAVE_MAILCHUTE` is ours, for files that serve both programs. */
 const facilities = ['_HAVE_IPV6', '_HAVE_LOOKUP_LSEARCH', '_HAVE_MAILCHUTE'];
@@ -21,13 +28,14 @@ export function builtInMacros(): string[] {
 
 function ofSection(section: SectionSpec): string[] {
   const kind = section.kind.toUpperCase();
-  return [
-    ...usable(section.options).map((name) => `_OPT_${kind}S_${name}`),
-    ...workingDrivers(section).flatMap((driver) => [
-      `_DRIVER_${kind}_${driver.toUpperCase()}`,
-      ...usable(section.drivers.get(driver)?.options ?? {}).map((name) => `_OPT_${kind}_${driver.toUpperCase()}_${name}`),
-    ]),
-  ];
+  const names = usable(section.options).map((name) => `_OPT_${kind}S_${name}`);
+  for (const driver of workingDrivers(section)) {
+    const prefix = `${kind}_${driver.toUpperCase()}`;
+    names.push(`_DRIVER_${prefix}`);
+    for (const name of usable(section.drivers.get(driver)?.options ?? {}))
+      names.push(`_OPT_${prefix}_${name}`);
+  }
+  return names;
 }
 
 function usable(table: OptionTable): string[] {

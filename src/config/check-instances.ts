@@ -1,7 +1,7 @@
 /** Checks of routers, transports and stores that go beyond one option. */
 import { splitList } from '../mail/list-text.ts';
 import type { SourceText } from '../mail/diagnostic.ts';
-import type { Checked, CheckedInstance } from './check.ts';
+import type { Checked, CheckedInstance } from './checked.ts';
 import { parseListenAddress } from './listen-address.ts';
 import type { GivenOptions } from './model.ts';
 import type { OptionTable } from './options/table.ts';
@@ -16,8 +16,17 @@ export interface InstanceNames {
   readonly transports: readonly string[];
 }
 
-export function checkInstances(model: Checked, names: InstanceNames, lists: CheckLists, report: Report): void {
-  const each = (section: SectionSpec, instances: readonly CheckedInstance[], check: (i: CheckedInstance) => void): void => {
+export function checkInstances(
+  model: Checked,
+  names: InstanceNames,
+  lists: CheckLists,
+  report: Report,
+): void {
+  const each = (
+    section: SectionSpec,
+    instances: readonly CheckedInstance[],
+    check: (i: CheckedInstance) => void,
+  ): void => {
     for (const instance of instances) {
       lists(instance.given, section.options);
       lists(instance.given, section.drivers.get(instance.driver)?.options ?? {});
@@ -50,9 +59,16 @@ function checkRouter(router: CheckedInstance, names: InstanceNames, report: Repo
   if (pass !== undefined) checkPassRouter(router, pass, names.routers, report);
   const self = textOf(router, 'self');
   if (self !== undefined && !/^(?:freeze|defer|send|pass|fail|reroute:.*)$/s.test(self.text))
-    report.error(self.position, `${self.text} is not valid for the self option`, 'freeze, defer, send, pass, fail or reroute: DOMAIN');
+    report.error(
+      self.position,
+      `${self.text} is not valid for the self option`,
+      'freeze, defer, send, pass, fail or reroute: DOMAIN',
+    );
   if (self !== undefined && /^reroute:\s*rewrite:/.test(self.text))
-    report.error(self.position, 'option "self" is not supported with this value: header lines are not rewritten');
+    report.error(
+      self.position,
+      'option "self" is not supported with this value: header lines are not rewritten',
+    );
   if (driver === 'manualroute' && given.has('route_list') === given.has('route_data'))
     report.error(
       given.get('route_data')?.position ?? position,
@@ -61,7 +77,12 @@ function checkRouter(router: CheckedInstance, names: InstanceNames, report: Repo
 }
 
 /** The router named must stand further down (Exim manual, "pass_router"). */
-function checkPassRouter(router: CheckedInstance, pass: SourceText, routers: readonly string[], report: Report): void {
+function checkPassRouter(
+  router: CheckedInstance,
+  pass: SourceText,
+  routers: readonly string[],
+  report: Report,
+): void {
   const at = routers.indexOf(pass.text);
   if (at < 0) {
     report.error(
@@ -87,10 +108,15 @@ function checkStore(store: CheckedInstance, report: Report): void {
   const { name, given, position } = store;
   for (const required of ['passwd_file', 'maildir'])
     if (!given.has(required)) report.error(position, `${name} store: ${required} must be set`);
-  if (!given.has('sockets') && !given.has('listen')) report.error(position, `${name} store: sockets or listen must be set`);
+  if (!given.has('sockets') && !given.has('listen'))
+    report.error(position, `${name} store: sockets or listen must be set`);
   const listen = textOf(store, 'listen');
   for (const item of splitList(listen?.text ?? '')) {
     if (listen !== undefined && parseListenAddress(item) === undefined)
-      report.error(listen.position, `malformed address and port "${item}"`, 'write "<; 127.0.0.1:24 ; [::1]:24"');
+      report.error(
+        listen.position,
+        `malformed address and port "${item}"`,
+        'write "<; 127.0.0.1:24 ; [::1]:24"',
+      );
   }
 }

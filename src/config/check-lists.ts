@@ -34,7 +34,8 @@ export function checkListNames(kind: MatchKind, list: SourceText, lists: ListNam
 
 function elsewhere(name: string, kind: MatchKind, lists: ListNames): string | undefined {
   for (const other of ['domain', 'host', 'address', 'local_part'] as const)
-    if (other !== kind && lists[other].has(name)) return `there is a ${other.replace('_', ' ')} list of that name`;
+    if (other !== kind && lists[other].has(name))
+      return `there is a ${other.replace('_', ' ')} list of that name`;
   return undefined;
 }
 

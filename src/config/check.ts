@@ -4,31 +4,22 @@ import type { SourcePosition } from '../mail/diagnostic.ts';
 import { checkInstances } from './check-instances.ts';
 import { checkAclLists, checkListNames, type ListNames } from './check-lists.ts';
 import { checkLogSelector } from './log-selector.ts';
-import type { ConfigModel, GivenOptions } from './model.ts';
+import type { Checked } from './checked.ts';
+import type { GivenOptions } from './model.ts';
 import type { OptionTable } from './options/table.ts';
 import { mainOptions } from './options/tables.ts';
 import type { Report } from './report.ts';
 import { didYouMean } from './suggest.ts';
 
-/** What the model holds before it is known to be right; instances that are wrong in themselves are not in it. */
-export interface Checked extends Omit<ConfigModel, 'routers' | 'transports' | 'stores'> {
-  readonly routers: readonly CheckedInstance[];
-  readonly transports: readonly CheckedInstance[];
-  readonly stores: readonly CheckedInstance[];
-}
-
-export interface CheckedInstance {
-  readonly name: string;
-  readonly driver: string;
-  readonly position: SourcePosition;
-  readonly given: GivenOptions;
-}
-
 /**
  * @param names of all routers and transports that the file has, those left out for their errors included, so that one
  *   error does not cause others
  */
-export function checkModel(model: Checked, names: { readonly routers: readonly string[]; readonly transports: readonly string[] }, report: Report): void {
+export function checkModel(
+  model: Checked,
+  names: { readonly routers: readonly string[]; readonly transports: readonly string[] },
+  report: Report,
+): void {
   checkAclNames(model, report);
   const selector = model.mainGiven.get('log_selector')?.sources[0];
   if (selector !== undefined) checkLogSelector(selector, report);
@@ -40,7 +31,8 @@ export function checkModel(model: Checked, names: { readonly routers: readonly s
 
   const lists: ListNames = model.lists;
   for (const kind of Object.keys(model.lists)) {
-    for (const list of model.lists[kind as MatchKind].values()) checkListNames(list.kind, list.text, lists, report);
+    for (const list of model.lists[kind as MatchKind].values())
+      checkListNames(list.kind, list.text, lists, report);
   }
   checkListOptions(model.mainGiven, mainOptions, lists, report);
   for (const acl of model.acls.values()) for (const line of acl.lines) checkAclLists(line, lists, report);
@@ -57,7 +49,11 @@ function checkAclNames(model: Checked, report: Report): void {
     const source = sources[0];
     if (!option.startsWith('acl_') || source === undefined || !/^\w+$/.test(source.text)) continue;
     if (!model.acls.has(source.text))
-      report.error(source.position, `ACL "${source.text}" of ${option} is not defined`, didYouMean(source.text, model.acls.keys()));
+      report.error(
+        source.position,
+        `ACL "${source.text}" of ${option} is not defined`,
+        didYouMean(source.text, model.acls.keys()),
+      );
   }
 }
 
@@ -71,7 +67,11 @@ const listKinds: ReadonlyMap<string, MatchKind> = new Map([
 function checkListOptions(given: GivenOptions, table: OptionTable, lists: ListNames, report: Report): void {
   for (const [option, { sources }] of given) {
     if (!Object.hasOwn(table, option)) continue;
-    const kind = listKinds.get(option) ?? (/(?:^|_)hosts(?:_|$)/.test(option) && option !== 'fallback_hosts' && option !== 'hosts' ? 'host' : undefined);
+    const kind =
+      listKinds.get(option) ??
+      (/(?:^|_)hosts(?:_|$)/.test(option) && option !== 'fallback_hosts' && option !== 'hosts'
+        ? 'host'
+        : undefined);
     if (kind === undefined || table[option]?.type !== 'list') continue;
     for (const source of sources) checkListNames(kind, source, lists, report);
   }

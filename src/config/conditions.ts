@@ -53,13 +53,18 @@ export function createConditions(report: Report): Conditions {
       if (level.sawElse) report.warning(line.position, `.${directive} after .else is never used`);
       if (directive === 'else') level.sawElse = true;
       if (level.state === 'taken') level.state = 'done';
-      else if (level.state === 'open' && (directive === 'else' || found === (directive === 'elifdef'))) level.state = 'taken';
+      else if (level.state === 'open' && (directive === 'else' || found === (directive === 'elifdef')))
+        level.state = 'taken';
       return true;
     },
 
     end() {
       for (const level of levels)
-        report.error(level.position, 'Unexpected end of configuration file: .endif missing', `for this .${level.directive}`);
+        report.error(
+          level.position,
+          'Unexpected end of configuration file: .endif missing',
+          `for this .${level.directive}`,
+        );
       levels.length = 0;
     },
   };

@@ -65,7 +65,10 @@ function chooseDriver(section: SectionSpec, instance: RawInstance, report: Repor
     return undefined;
   }
   if (spec.status !== 'works')
-    report.error(source.position, `${kind} driver "${name}" is not supported: ${refusedReasons[spec.status.refused]}`);
+    report.error(
+      source.position,
+      `${kind} driver "${name}" is not supported: ${refusedReasons[spec.status.refused]}`,
+    );
   return { name, spec, setting };
 }
 
@@ -75,7 +78,8 @@ function scopeOf(section: SectionSpec, driver: DriverSpec | undefined): OptionSc
     table !== undefined && Object.hasOwn(table, name) ? table[name] : undefined;
   return {
     what: 'option',
-    find: (name) => (name === 'driver' ? driverOption : (own(section.options, name) ?? own(driver?.options, name))),
+    find: (name) =>
+      name === 'driver' ? driverOption : (own(section.options, name) ?? own(driver?.options, name)),
     resolve: (name) => synonyms.get(name) ?? [name],
     names:
       driver === undefined
@@ -85,7 +89,12 @@ function scopeOf(section: SectionSpec, driver: DriverSpec | undefined): OptionSc
   };
 }
 
-function warnBeforeDriver(section: SectionSpec, instance: RawInstance, driver: Setting, report: Report): void {
+function warnBeforeDriver(
+  section: SectionSpec,
+  instance: RawInstance,
+  driver: Setting,
+  report: Report,
+): void {
   for (const setting of instance.settings) {
     if (setting === driver) return;
     if (Object.hasOwn(section.options, setting.name) || aliases[section.kind].has(setting.name)) continue;

@@ -46,7 +46,13 @@ export function interpret(settings: readonly Setting[], scope: OptionScope, repo
   return given;
 }
 
-function addTo(given: Map<string, Given>, name: string, setting: Setting, spec: OptionSpec, read: ReadValue): void {
+function addTo(
+  given: Map<string, Given>,
+  name: string,
+  setting: Setting,
+  spec: OptionSpec,
+  read: ReadValue,
+): void {
   const before = given.get(name);
   const value = spec.repeat === undefined ? read.value : [...texts(before?.value), String(read.value)];
   given.set(name, {
@@ -64,10 +70,18 @@ function texts(value: AnyValue | undefined): readonly string[] {
 function reportUnknown(setting: Setting, scope: OptionScope, report: Report): void {
   if (scope.names === undefined) return;
   if (scope.what === 'main option' && setting.name === 'begin') {
-    report.error(setting.position, 'main option "begin" unknown', 'a section begins with "begin", a space and its name');
+    report.error(
+      setting.position,
+      'main option "begin" unknown',
+      'a section begins with "begin", a space and its name',
+    );
     return;
   }
-  report.error(setting.position, `${scope.what} "${setting.fullName}" unknown`, didYouMean(setting.name, scope.names));
+  report.error(
+    setting.position,
+    `${scope.what} "${setting.fullName}" unknown`,
+    didYouMean(setting.name, scope.names),
+  );
 }
 
 /** True where the value may be used. */
@@ -84,11 +98,19 @@ function checkStatus(setting: Setting, spec: OptionSpec, value: AnyValue, report
     const text = typeof value === 'boolean' ? String(value) : formatValue(value, spec);
     if (status.only.includes(text)) return true;
     const accepted = status.only.map((v) => (v === '' ? 'an empty value' : `"${v}"`)).join(' or ');
-    report.error(position, `option "${name}" is not supported with this value: ${reason}`, `only ${accepted} is accepted`);
+    report.error(
+      position,
+      `option "${name}" is not supported with this value: ${reason}`,
+      `only ${accepted} is accepted`,
+    );
     return false;
   }
   // What is off or unset anyway may be said to be so.
-  if ((spec.default === false && value === false) || (spec.default === undefined && formatValue(value, spec) === '')) return true;
+  if (
+    (spec.default === false && value === false) ||
+    (spec.default === undefined && formatValue(value, spec) === '')
+  )
+    return true;
   report.error(position, `option "${name}" is not supported: ${reason}`);
   return false;
 }
@@ -96,8 +118,32 @@ function checkStatus(setting: Setting, spec: OptionSpec, value: AnyValue, report
 function checkExpansion(setting: Setting, spec: OptionSpec, read: ReadValue, report: Report): void {
   if (spec.expand !== true || read.source === undefined || typeof read.value !== 'string') return;
   const template = parseTemplate(read.source.text);
-  if (template.kind === 'template-error')
+  if (template.kind === 'template-error') {
     report.error(positionAt(read.source, template.offset), `option "${setting.name}": ${template.reason}`);
+  } else if (spec.atStart === true) {
+    const variable = changingVariable(read.source.text);
+    if (variable !== undefined)
+      report.error(
+        positionAt(read.source, variable.at),
+        `option "${setting.name}": $${variable.name} is not known yet, since this option is expanded once, at start-up`,
+      );
+  }
+}
+
+/** Variables that keep their value while Mailchute runs. */
+const constants: ReadonlySet<string> = new Set(
+  'config_dir config_file exim_path exim_version primary_hostname qualify_domain qualify_recipient spool_directory version_number'.split(
+    ' ',
+  ),
+);
+
+/** The first variable in a template that depends on a connection, a message or the time. */
+function changingVariable(text: string): { readonly name: string; readonly at: number } | undefined {
+  for (const found of text.matchAll(/\\.|\$(?:([A-Za-z]\w*)|\{([A-Za-z]\w*)\})/gs)) {
+    const name = found[1] ?? found[2];
+    if (name !== undefined && !constants.has(name)) return { name, at: found.index };
+  }
+  return undefined;
 }
 
 /** Values of all options of a table that work: what is given, else the default. */

@@ -194,7 +194,10 @@ export function isSpace(c: string | undefined): boolean {
 }
 
 export function isNameCharacter(c: string | undefined): boolean {
-  return c !== undefined && (c === '_' || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'));
+  return (
+    c !== undefined &&
+    (c === '_' || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'))
+  );
 }
 
 function isMissing(error: unknown): boolean {

@@ -96,7 +96,10 @@ function parseChoices(text: string): readonly Choice[] | { readonly wrong: strin
   while (at < text.length) {
     const sign = text[at];
     if (sign !== '+' && sign !== '-')
-      return { wrong: `malformed log_selector setting: + or - expected but found "${text.slice(at, at + 40)}"`, at };
+      return {
+        wrong: `malformed log_selector setting: + or - expected but found "${text.slice(at, at + 40)}"`,
+        at,
+      };
     let end = at + 1;
     while (isNameCharacter(text[end])) end++;
     choices.push({ on: sign === '+', name: text.slice(at + 1, end), at });
@@ -111,7 +114,8 @@ export function selectedLogItems(text: string): ReadonlySet<string> {
   const choices = parseChoices(text);
   if ('wrong' in choices) return selected;
   for (const { on, name } of choices) {
-    const names = name === 'all' ? logSelectorNames : [synonyms.get(name) ?? name].filter((n) => known.has(n));
+    const names =
+      name === 'all' ? logSelectorNames : [synonyms.get(name) ?? name].filter((n) => known.has(n));
     for (const n of names) {
       if (on) selected.add(n);
       else selected.delete(n);
@@ -133,8 +137,14 @@ export function checkLogSelector(source: SourceText, report: Report): void {
     const plain = synonyms.get(name) ?? name;
     if (name !== 'all' && !known.has(plain)) {
       report.error(place, `unknown log_selector setting: ${sign}${name}`, didYouMean(name, known));
-    } else if (name === 'all' || (!obeyedLogSelectors.some((n) => n === plain) && byDefault.has(plain) !== on)) {
-      report.error(place, `log_selector ${sign}${name} is not supported: this part of logging is not implemented yet`);
+    } else if (
+      name === 'all' ||
+      (!obeyedLogSelectors.some((n) => n === plain) && byDefault.has(plain) !== on)
+    ) {
+      report.error(
+        place,
+        `log_selector ${sign}${name} is not supported: this part of logging is not implemented yet`,
+      );
     }
   }
 }

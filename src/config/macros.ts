@@ -56,7 +56,8 @@ export function createMacros(builtIn: readonly string[], defines: ReadonlyMap<st
         while (at >= 0) {
           columns ??= Array.from({ length: line.length }, (_, n) => n + 1);
           const column = -Math.abs(columns[at] ?? 1);
-          if (line.length + macro.text.length > maxLineOctets) return `line is too long after macro "${macro.name}" was replaced`;
+          if (line.length + macro.text.length > maxLineOctets)
+            return `line is too long after macro "${macro.name}" was replaced`;
           columns = [
             ...columns.slice(0, at),
             ...Array.from({ length: macro.text.length }, () => column),
@@ -102,7 +103,13 @@ function firstCandidate(text: string, from: number): number {
 }
 
 /** Runs of a replaced line from octet `from` on, for a text in which they begin at `offset`. */
-export function partsOf(line: Replaced, from: number, offset: number, file: string, lineNumber: number): SourcePart[] {
+export function partsOf(
+  line: Replaced,
+  from: number,
+  offset: number,
+  file: string,
+  lineNumber: number,
+): SourcePart[] {
   const place = (column: number): SourcePosition => ({ file, line: lineNumber, column });
   const { columns } = line;
   if (columns === undefined) return [{ offset, position: place(from + 1) }];

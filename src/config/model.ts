@@ -4,7 +4,7 @@ import type { MatchKind } from '../expand/scope.ts';
 import type { routerOptions } from './options/router.ts';
 import type { storeOptions } from './options/stores.ts';
 import type { AnyValue, OptionTable, OptionValues } from './options/table.ts';
-import type { MainTable, RouterTables, StoreTables, TransportTables } from './options/tables.ts';
+import type { MainTable, NoOptions, RouterTables, StoreTables, TransportTables } from './options/tables.ts';
 import type { transportOptions } from './options/transport.ts';
 
 /** An option that the file sets. */
@@ -53,16 +53,19 @@ export interface DriverInstance<Driver extends string, Options> {
 
 export type MainOptions = OptionValues<MainTable>;
 
-type Instances<Tables, Generic> = {
-  readonly [D in keyof Tables & string]: DriverInstance<
-    D,
-    Generic & (Tables[D] extends OptionTable ? OptionValues<Tables[D]> : never)
-  >;
+type InstanceOptions<Table, Generic extends OptionTable> = Table extends NoOptions
+  ? OptionValues<Generic>
+  : Table extends OptionTable
+    ? OptionValues<Generic> & OptionValues<Table>
+    : never;
+
+type Instances<Tables, Generic extends OptionTable> = {
+  readonly [D in keyof Tables & string]: DriverInstance<D, InstanceOptions<Tables[D], Generic>>;
 }[keyof Tables & string];
 
-export type RouterInstance = Instances<RouterTables, OptionValues<typeof routerOptions>>;
-export type TransportInstance = Instances<TransportTables, OptionValues<typeof transportOptions>>;
-export type StoreInstance = Instances<StoreTables, OptionValues<typeof storeOptions>>;
+export type RouterInstance = Instances<RouterTables, typeof routerOptions>;
+export type TransportInstance = Instances<TransportTables, typeof transportOptions>;
+export type StoreInstance = Instances<StoreTables, typeof storeOptions>;
 
 export interface ConfigModel {
   /** The main file's name as given. */

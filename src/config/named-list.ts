@@ -37,7 +37,11 @@ export function lexNamedList(line: SourceText, report: Report): NamedList | 'mal
   const name = text.slice(start, end);
   const equals = skipSpace(text, end);
   if (name === '' || text[equals] !== '=') {
-    report.error(positionAt(line, end), `missing '=' after "${name}"`, 'a name is letters, digits and underscores');
+    report.error(
+      positionAt(line, end),
+      `missing '=' after "${name}"`,
+      'a name is letters, digits and underscores',
+    );
     return 'malformed';
   }
   const value = sliceSource(line, skipSpace(text, equals + 1));

@@ -43,7 +43,9 @@ export function readKilobytes(text: string, what: string): NumberResult {
   const number = readInteger(bare, what);
   if ('wrong' in number) return number;
   const value = number.value * scale;
-  return Math.abs(value) > largest ? { wrong: `absolute value of integer "${text}" is too large (overflow)` } : { value };
+  return Math.abs(value) > largest
+    ? { wrong: `absolute value of integer "${text}" is too large (overflow)` }
+    : { value };
 }
 
 /** A decimal number whose fourth and further decimals are dropped. */
@@ -59,7 +61,8 @@ export function readFixedPoint(text: string, what: string): NumberResult {
   }
   if (thousandths > largest) return { wrong: `integer "${text}" is too large (overflow)` };
   const rest = text.slice(i).trimStart();
-  if (rest !== '') return { wrong: `extra characters follow fixed-point value for ${what}${commentNote(rest)}` };
+  if (rest !== '')
+    return { wrong: `extra characters follow fixed-point value for ${what}${commentNote(rest)}` };
   return { value: thousandths / 1000 };
 }
 

@@ -19,7 +19,8 @@ export function formatOption(name: string, spec: OptionSpec, given: GivenOptions
           spec,
         );
   // Exim prints unset numbers and lists of users without the space.
-  const bare = text === '' && (spec.type === 'fixed-point' || spec.type === 'user-list' || spec.type === 'group-list');
+  const bare =
+    text === '' && (spec.type === 'fixed-point' || spec.type === 'user-list' || spec.type === 'group-list');
   return bare ? `${name} =` : `${name} = ${escapeText(text)}`;
 }
 
@@ -42,21 +43,16 @@ export function formatValue(value: AnyValue, spec: OptionSpec): string {
 }
 
 function formatNumber(value: number, spec: OptionSpec): string {
-  switch (spec.type) {
-    case 'time':
-      return formatTimeInterval(value);
-    case 'octal':
-      return value === 0 ? '0' : `0${value.toString(8)}`;
-    case 'size':
-      return scaled(value, ['', 'K', 'M']);
-    case 'kilobytes':
-      return scaled(value, ['K', 'M', 'G']);
-    case 'fixed-point':
-      return Number.isInteger(value) ? value.toFixed(1) : String(value);
-    default:
-      return String(value);
-  }
+  return formats.get(spec.type)?.(value) ?? String(value);
 }
+
+const formats: ReadonlyMap<OptionSpec['type'], (value: number) => string> = new Map([
+  ['time', formatTimeInterval],
+  ['octal', (value) => (value === 0 ? '0' : `0${value.toString(8)}`)],
+  ['size', (value) => scaled(value, ['', 'K', 'M'])],
+  ['kilobytes', (value) => scaled(value, ['K', 'M', 'G'])],
+  ['fixed-point', (value) => (Number.isInteger(value) ? value.toFixed(1) : String(value))],
+]);
 
 /** With the largest suffix that leaves a whole number; zero has none. */
 function scaled(value: number, suffixes: readonly string[]): string {
@@ -79,14 +75,17 @@ function joinConditions(items: readonly string[]): string {
 function defaultText(spec: OptionSpec): string {
   const value = defaultValue(spec);
   if (value === undefined) return '';
-  return typeof spec.default === 'string' && typeof value !== 'number' ? spec.default : formatValue(value, spec);
+  return typeof spec.default === 'string' && typeof value !== 'number'
+    ? spec.default
+    : formatValue(value, spec);
 }
 
-/** Lists are printed as they were written, everything else in the form of its type. */
+/** Lists, and numbers that could be expansions, are printed as they were written, all else in the form of its type. */
 function sourceText(sources: readonly string[], value: AnyValue, spec: OptionSpec): string {
   const [first] = sources;
-  if (sources.length === 1 && first !== undefined && Array.isArray(value) && spec.type !== 'time-list') return first;
-  return formatValue(value, spec);
+  const isList = Array.isArray(value) && spec.type !== 'time-list';
+  const asWritten = isList || (spec.expand === true && typeof value === 'number' && spec.type !== 'time');
+  return asWritten && first !== undefined && sources.length === 1 ? first : formatValue(value, spec);
 }
 
 /** Control characters as escapes. */

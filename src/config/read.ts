@@ -3,12 +3,20 @@ import { readFileSync, statSync } from 'node:fs';
 import type { MatchKind } from '../expand/scope.ts';
 import type { Diagnostic, SourceText } from '../mail/diagnostic.ts';
 import { builtInMacros } from './built-in.ts';
-import { type Checked, checkModel } from './check.ts';
+import { checkModel } from './check.ts';
+import type { Checked } from './checked.ts';
 import { type AnyInstance, readInstances } from './drivers.ts';
 import { interpret, valuesOf } from './interpret.ts';
 import { createLineReader, reasonOf } from './lines.ts';
 import { createMacros } from './macros.ts';
-import type { AclText, ConfigModel, NamedList, RouterInstance, StoreInstance, TransportInstance } from './model.ts';
+import type {
+  AclText,
+  ConfigModel,
+  NamedList,
+  RouterInstance,
+  StoreInstance,
+  TransportInstance,
+} from './model.ts';
 import { aliases, mainOptions, routerSection, storeSection, transportSection } from './options/tables.ts';
 import { createReport, type Report } from './report.ts';
 import { readSections, type Sections } from './sections.ts';
@@ -43,9 +51,16 @@ export function readConfig(file: string, options: ReadOptions = {}): ReadResult 
   }
   const macros = createMacros(builtInMacros(), options.defines ?? new Map());
   const onFile = (name: string, lines: readonly string[]): void => void sources.set(name, lines);
-  const sections = readSections(createLineReader(file, text, { macros, report, readFile, onFile }), macros, report);
+  const sections = readSections(
+    createLineReader(file, text, { macros, report, readFile, onFile }),
+    macros,
+    report,
+  );
   const checked = build(file, sections, report);
-  const names = { routers: sections.routers.map((r) => r.name), transports: sections.transports.map((t) => t.name) };
+  const names = {
+    routers: sections.routers.map((r) => r.name),
+    transports: sections.transports.map((t) => t.name),
+  };
   const whole = { ...checked, macros: macros.list() };
   checkModel(whole, names, report);
   return {
@@ -74,7 +89,8 @@ function build(file: string, sections: Sections, report: Report): Built {
     sections.main,
     {
       what: 'main option',
-      find: (name) => (Object.hasOwn(mainOptions, name) ? mainOptions[name as keyof typeof mainOptions] : undefined),
+      find: (name) =>
+        Object.hasOwn(mainOptions, name) ? mainOptions[name as keyof typeof mainOptions] : undefined,
       resolve: (name) => aliases.main.get(name) ?? [name],
       names: Object.keys(mainOptions),
       checkStatus: true,
@@ -110,7 +126,10 @@ function named(lists: readonly NamedList[], kind: MatchKind): ReadonlyMap<string
 }
 
 /** By file as first read, then by line; what stands at one line keeps the order in which it was found. */
-function inFileOrder(diagnostics: readonly Diagnostic[], sources: ReadonlyMap<string, unknown>): Diagnostic[] {
+function inFileOrder(
+  diagnostics: readonly Diagnostic[],
+  sources: ReadonlyMap<string, unknown>,
+): Diagnostic[] {
   const order = new Map([...sources.keys()].map((name, i) => [name, i]));
   const rank = (d: Diagnostic): number => order.get(d.position.file) ?? order.size;
   return diagnostics.toSorted((a, b) => rank(a) - rank(b) || a.position.line - b.position.line);

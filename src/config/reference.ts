@@ -1,7 +1,14 @@
 /** What is supported, from the option tables: the data of docs/exim-compatibility.md. */
 import { ignoredReasons, refusedReasons } from './options/reasons.ts';
 import type { OptionSpec, OptionTable } from './options/table.ts';
-import { aliases, mainOptions, routerSection, type SectionSpec, storeSection, transportSection } from './options/tables.ts';
+import {
+  aliases,
+  mainOptions,
+  routerSection,
+  type SectionSpec,
+  storeSection,
+  transportSection,
+} from './options/tables.ts';
 
 export interface OptionRow {
   /** `main`, `routers`, `transports`, `stores`, or a driver: `router manualroute`. */
@@ -18,7 +25,10 @@ export interface OptionRow {
 
 /** Every option, in the order of the sections and then of the alphabet. */
 export function listOptions(): OptionRow[] {
-  return [...rows('main', mainOptions), ...[routerSection, transportSection, storeSection].flatMap(sectionRows)];
+  return [
+    ...rows('main', mainOptions),
+    ...[routerSection, transportSection, storeSection].flatMap(sectionRows),
+  ];
 }
 
 export interface DriverRow {
@@ -32,7 +42,9 @@ export function listDrivers(): DriverRow[] {
   return [routerSection, transportSection, storeSection].flatMap(({ kind, drivers }) =>
     [...drivers].map(
       ([name, { status }]): DriverRow =>
-        status === 'works' ? { section: kind, name } : { section: kind, name, refused: refusedReasons[status.refused] },
+        status === 'works'
+          ? { section: kind, name }
+          : { section: kind, name, refused: refusedReasons[status.refused] },
     ),
   );
 }
@@ -45,15 +57,13 @@ function sectionRows(section: SectionSpec): OptionRow[] {
 }
 
 function rows(section: string, table: OptionTable): OptionRow[] {
-  return Object.entries(table)
-    .map(([name, spec]) => ({
-      section,
-      name,
-      type: spec.expand === true ? `${spec.type}, expanded` : spec.type,
-      default: typeof spec.default === 'boolean' ? String(spec.default) : spec.default,
-      ...standing(spec),
-    }))
-    .toSorted((a, b) => (a.name < b.name ? -1 : 1));
+  const all: OptionRow[] = [];
+  for (const [name, spec] of Object.entries(table)) {
+    const type = spec.expand === true ? `${spec.type}, expanded` : spec.type;
+    const value = typeof spec.default === 'boolean' ? String(spec.default) : spec.default;
+    all.push({ section, name, type, default: value, ...standing(spec) });
+  }
+  return all.toSorted((a, b) => (a.name < b.name ? -1 : 1));
 }
 
 function standing({ status }: OptionSpec): Pick<OptionRow, 'status' | 'note'> {

@@ -16,7 +16,12 @@ export interface Report {
 export function createReport(): Report {
   const diagnostics: Diagnostic[] = [];
   let failed = false;
-  const add = (severity: Diagnostic['severity'], position: SourcePosition, message: string, hint?: string): void => {
+  const add = (
+    severity: Diagnostic['severity'],
+    position: SourcePosition,
+    message: string,
+    hint?: string,
+  ): void => {
     if (severity === 'error') failed = true;
     if (diagnostics.length >= maxDiagnostics) return;
     diagnostics.push({ severity, position, message, ...(hint === undefined ? {} : { hint }) });

@@ -63,14 +63,22 @@ export function readSections(reader: LineReader, macros: Macros, report: Report)
 
   const takeMain: TakeLine = (line) => {
     if (isUpper(line.text[0])) {
-      if (!define(line)) report.error(line.position, 'malformed macro definition', 'NAME = text, or an option in small letters');
+      if (!define(line))
+        report.error(
+          line.position,
+          'malformed macro definition',
+          'NAME = text, or an option in small letters',
+        );
       return;
     }
     const list = lexNamedList(line, report);
     if (list === 'malformed') return;
     if (list !== undefined) {
       if (lists.some((l) => l.kind === list.kind && l.name === list.name))
-        report.error(list.position, `duplicate name "${list.name}" for a named ${list.kind.replace('_', ' ')} list`);
+        report.error(
+          list.position,
+          `duplicate name "${list.name}" for a named ${list.kind.replace('_', ' ')} list`,
+        );
       else lists.push(list);
       return;
     }
@@ -88,7 +96,8 @@ export function readSections(reader: LineReader, macros: Macros, report: Report)
       const label = lexLabel(line);
       if (label !== undefined) {
         complained = false;
-        if (label.rest !== undefined) report.error(label.rest.position, `extra characters follow driver name ${label.name}`);
+        if (label.rest !== undefined)
+          report.error(label.rest.position, `extra characters follow driver name ${label.name}`);
         if (instances.some((i) => i.name === label.name))
           report.error(line.position, `there are two ${kind}s called "${label.name}"`);
         current = { name: label.name, position: line.position, settings: [] };
@@ -96,7 +105,11 @@ export function readSections(reader: LineReader, macros: Macros, report: Report)
       } else if (current !== undefined) takeSetting(line, current.settings, report);
       else if (!complained) {
         complained = true;
-        report.error(line.position, `${kind} name missing`, 'a name is letters, digits and underscores, then a colon');
+        report.error(
+          line.position,
+          `${kind} name missing`,
+          'a name is letters, digits and underscores, then a colon',
+        );
       }
     };
   };
@@ -112,13 +125,22 @@ export function readSections(reader: LineReader, macros: Macros, report: Report)
       const label = lexLabel(line);
       if (label !== undefined) {
         complained = false;
-        if (acls.some((a) => a.name === label.name)) report.error(line.position, `there are two ACLs called "${label.name}"`);
-        current = { name: label.name, position: line.position, lines: label.rest === undefined ? [] : [label.rest] };
+        if (acls.some((a) => a.name === label.name))
+          report.error(line.position, `there are two ACLs called "${label.name}"`);
+        current = {
+          name: label.name,
+          position: line.position,
+          lines: label.rest === undefined ? [] : [label.rest],
+        };
         acls.push(current);
       } else if (current !== undefined) current.lines.push(line);
       else if (!complained) {
         complained = true;
-        report.error(line.position, 'missing or malformed ACL name', 'a name is letters, digits and underscores, then a colon');
+        report.error(
+          line.position,
+          'missing or malformed ACL name',
+          'a name is letters, digits and underscores, then a colon',
+        );
       }
     };
   };
@@ -143,7 +165,11 @@ export function readSections(reader: LineReader, macros: Macros, report: Report)
     const place = positionAt(line, at);
     const start = Object.hasOwn(sections, name) ? sections[name] : undefined;
     if (start === undefined) {
-      report.error(place, `"${written}" is not a known configuration section name`, didYouMean(name, Object.keys(sections)));
+      report.error(
+        place,
+        `"${written}" is not a known configuration section name`,
+        didYouMean(name, Object.keys(sections)),
+      );
       return skip;
     }
     if (seen.has(name)) {
@@ -151,7 +177,8 @@ export function readSections(reader: LineReader, macros: Macros, report: Report)
       return skip;
     }
     seen.add(name);
-    if (name === 'local_scan') report.error(place, 'local_scan() options not supported', 'there is no local_scan()');
+    if (name === 'local_scan')
+      report.error(place, 'local_scan() options not supported', 'there is no local_scan()');
     return start();
   };
 
@@ -170,7 +197,9 @@ function takeSetting(line: SourceText, settings: Setting[], report: Report): voi
 }
 
 /** `name:` at the begin of a line, with what follows it. */
-function lexLabel(line: SourceText): { readonly name: string; readonly rest: SourceText | undefined } | undefined {
+function lexLabel(
+  line: SourceText,
+): { readonly name: string; readonly rest: SourceText | undefined } | undefined {
   const name = nameAt(line.text, 0);
   if (name === '') return undefined;
   const colon = skipSpace(line.text, name.length);

@@ -40,7 +40,8 @@ export function lexSetting(line: SourceText): Setting | undefined {
 /** A name at `at`: a letter, then letters, digits and underscores; empty where there is none. */
 export function nameAt(text: string, at: number): string {
   const first = text[at];
-  if (!isNameCharacter(first) || first === '_' || (first !== undefined && first >= '0' && first <= '9')) return '';
+  if (!isNameCharacter(first) || first === '_' || (first !== undefined && first >= '0' && first <= '9'))
+    return '';
   let end = at;
   while (isNameCharacter(text[end])) end++;
   return text.slice(at, end);

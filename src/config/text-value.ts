@@ -4,7 +4,9 @@ import { positionAt } from '../mail/source-text.ts';
 import { skipSpace } from './setting.ts';
 
 /** A string with the octet after it in the text it was read from, or what is wrong with it. */
-export type StringResult = { readonly value: SourceText; readonly end: number } | { readonly wrong: string; readonly at: number };
+export type StringResult =
+  | { readonly value: SourceText; readonly end: number }
+  | { readonly wrong: string; readonly at: number };
 
 /** A whole value: bare text as it stands, or one quoted string and nothing after it. `name` is for messages. */
 export function readString(source: SourceText, name: string): StringResult {
@@ -12,7 +14,9 @@ export function readString(source: SourceText, name: string): StringResult {
   const quoted = readQuoted(source, 0, name);
   if ('wrong' in quoted) return quoted;
   const rest = skipSpace(source.text, quoted.end);
-  return rest < source.text.length ? { wrong: `extra characters follow string value for ${name}`, at: rest } : quoted;
+  return rest < source.text.length
+    ? { wrong: `extra characters follow string value for ${name}`, at: rest }
+    : quoted;
 }
 
 /** The quoted string that begins at `start`, where the quote stands. */

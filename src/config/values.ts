@@ -3,7 +3,7 @@ import type { SourceText } from '../mail/diagnostic.ts';
 import { splitList } from '../mail/list-text.ts';
 import { parseTimeInterval } from '../mail/time-interval.ts';
 import { positionAt } from '../mail/source-text.ts';
-import { readFixedPoint, readInteger, readKilobytes, type NumberResult } from './number-value.ts';
+import { readFixedPoint, readInteger, readKilobytes } from './number-value.ts';
 import type { AnyValue, OptionSpec } from './options/table.ts';
 import type { Report } from './report.ts';
 import type { Setting } from './setting.ts';
@@ -21,14 +21,20 @@ export function readValue(setting: Setting, spec: OptionSpec, report: Report): R
   if (spec.type === 'boolean') return readBoolean(setting, spec, report);
   const name = setting.fullName;
   if (setting.negated) {
-    report.error(setting.position, 'negation prefix applied to a non-boolean option', `${setting.name} is no switch`);
+    report.error(
+      setting.position,
+      'negation prefix applied to a non-boolean option',
+      `${setting.name} is no switch`,
+    );
     return undefined;
   }
   const source = setting.value;
   if (source === undefined) {
     report.error(
       setting.position,
-      setting.extra === undefined ? `unexpected end of line (data missing) after ${name}` : `missing "=" after ${name}`,
+      setting.extra === undefined
+        ? `unexpected end of line (data missing) after ${name}`
+        : `missing "=" after ${name}`,
     );
     return undefined;
   }
@@ -52,7 +58,7 @@ export function defaultValue(spec: OptionSpec): AnyValue | undefined {
 }
 
 function isText(type: OptionSpec['type']): boolean {
-  return type === 'string' || type === 'list' || type === 'user' || type === 'group' || type.endsWith('-list') && type !== 'time-list';
+  return type !== 'boolean' && !readers.has(type);
 }
 
 function textValue(text: string, spec: OptionSpec): AnyValue {
@@ -68,35 +74,50 @@ function readText(source: SourceText, name: string, spec: OptionSpec, report: Re
   }
   const { text } = string.value;
   if (spec.oneOf !== undefined && !spec.oneOf.includes(text)) {
-    report.error(string.value.position, `"${text}" is not a valid value for ${name}`, `one of ${spec.oneOf.join(', ')}`);
+    report.error(
+      string.value.position,
+      `"${text}" is not a valid value for ${name}`,
+      `one of ${spec.oneOf.join(', ')}`,
+    );
     return undefined;
   }
   return { value: textValue(text, spec), source: string.value };
 }
 
-function parseNonText(text: string, spec: OptionSpec, name: string): { readonly value: AnyValue } | { readonly wrong: string } {
+type Parsed = { readonly value: AnyValue } | { readonly wrong: string };
+
+/** Readers of types that are neither texts nor switches. */
+const readers: ReadonlyMap<OptionSpec['type'], (text: string, name: string) => Parsed> = new Map<
+  OptionSpec['type'],
+  (text: string, name: string) => Parsed
+>([
+  ['integer', (text, name) => readInteger(text, name)],
+  ['size', (text, name) => readInteger(text, name)],
+  ['kilobytes', readKilobytes],
+  ['octal', readOctal],
+  ['fixed-point', readFixedPoint],
+  ['time', parseTime],
+  ['time-list', parseTimeList],
+]);
+
+function parseNonText(text: string, spec: OptionSpec, name: string): Parsed {
   // An expansion is left for later; anything else must be a number or time now.
   if (spec.expand === true && text.includes('$')) return { value: text };
-  switch (spec.type) {
-    case 'time': {
-      const ms = parseTimeInterval(text);
-      return ms === undefined ? { wrong: `invalid time value for ${name}` } : { value: ms };
-    }
-    case 'time-list':
-      return parseTimeList(text, name);
-    case 'octal':
-      return readInteger(text, name, 8);
-    case 'kilobytes':
-      return readKilobytes(text, name);
-    case 'fixed-point':
-      return readFixedPoint(text, name);
-    default:
-      return readInteger(text, name) satisfies NumberResult;
-  }
+  const read = readers.get(spec.type);
+  return read === undefined ? { value: text } : read(text, name);
+}
+
+function readOctal(text: string, name: string): Parsed {
+  return readInteger(text, name, 8);
+}
+
+function parseTime(text: string, name: string): Parsed {
+  const ms = parseTimeInterval(text);
+  return ms === undefined ? { wrong: `invalid time value for ${name}` } : { value: ms };
 }
 
 /** Times parted by colons; an empty text or a first time of nothing is an empty list (Exim manual, "delay_warning"). */
-function parseTimeList(text: string, name: string): { readonly value: readonly number[] } | { readonly wrong: string } {
+function parseTimeList(text: string, name: string): Parsed {
   if (text === '') return { value: [] };
   const times: number[] = [];
   for (const item of text.split(':')) {
@@ -118,7 +139,10 @@ const booleans: ReadonlyMap<string, boolean> = new Map([
 function readBoolean(setting: Setting, spec: OptionSpec, report: Report): ReadValue | undefined {
   const { value: source, fullName } = setting;
   if (setting.extra !== undefined || (setting.negated && source !== undefined)) {
-    report.error((setting.extra ?? source ?? setting).position, `extra characters follow boolean option ${fullName}`);
+    report.error(
+      (setting.extra ?? source ?? setting).position,
+      `extra characters follow boolean option ${fullName}`,
+    );
     return undefined;
   }
   if (source === undefined) return { value: !setting.negated };
@@ -127,7 +151,11 @@ function readBoolean(setting: Setting, spec: OptionSpec, report: Report): ReadVa
   const value = booleans.get(word.toLowerCase());
   if (value === undefined) {
     if (spec.expand === true && source.text.includes('$')) return readText(source, fullName, spec, report);
-    report.error(source.position, `"${word}" is not a valid value for the "${fullName}" option`, 'true, false, yes or no');
+    report.error(
+      source.position,
+      `"${word}" is not a valid value for the "${fullName}" option`,
+      'true, false, yes or no',
+    );
     return undefined;
   }
   if (source.text.trimEnd().length > end) {

@@ -55,7 +55,7 @@ export function composeBounce(facts: BounceFacts): Bounce {
     `--${boundary}\r\nContent-Type: message/delivery-status\r\n\r\n${statusPart(facts)}\r\n` +
     `--${boundary}\r\nContent-Type: ${returned}\r\n${eightBit ? 'Content-Transfer-Encoding: 8bit\r\n' : ''}\r\n`;
   const tail = `\r\n--${boundary}--\r\n`;
-  const returnPath = `Return-path: <${formatAddress(original.sender)}>\r\n`;
+  const returnPath = `Return-path: <${printable(formatAddress(original.sender))}>\r\n`;
   const content = Buffer.concat([
     Buffer.from(head + returnPath, 'latin1'),
     original.headerSection,
@@ -72,11 +72,11 @@ function header(facts: BounceFacts, boundary: string, eightBit: boolean): string
   const inReplyTo = messageId === undefined ? '' : oneId(headerBody(messageId));
   const failed = facts.failures.map((f) => printable(formatAddress(f.original ?? f.address)));
   return (
-    `Received: by ${host} with local (Mailchute)\r\n\tid ${id}\r\n\tfor ${formatAddress(to)};\r\n\t${date}\r\n` +
+    `Received: by ${host} with local (Mailchute)\r\n\tid ${id}\r\n\tfor ${printable(formatAddress(to))};\r\n\t${date}\r\n` +
     `X-Failed-Recipients: ${failed.join(',\r\n  ')}\r\n` +
     'Auto-Submitted: auto-replied\r\n' +
     `From: Mail Delivery System <Mailer-Daemon@${facts.qualifyDomain}>\r\n` +
-    `To: ${formatAddress(to)}\r\n` +
+    `To: ${printable(formatAddress(to))}\r\n` +
     (inReplyTo === '' ? '' : `In-Reply-To: ${inReplyTo}\r\nReferences: ${inReplyTo}\r\n`) +
     `Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary="${boundary}"\r\n` +
     'MIME-Version: 1.0\r\n' +

@@ -13,7 +13,10 @@ export interface FailedRecipient {
   readonly timedOut: boolean;
 }
 
-/** Keeps to the printable characters of US-ASCII, so that no text of a peer or a client makes a line of ours. */
+/** Lines stay below the 998 octets of RFC 5322 §2.1.1 with some room for what stands before. */
+const longest = 900;
+
+/** Keeps to the printable characters of US-ASCII and a bounded length, so that no text of a peer or a client makes a line of ours. */
 export function printable(text: string): string {
-  return text.replace(/[^ -~]/g, '?');
+  return text.slice(0, longest).replace(/[^ -~]/g, '?');
 }

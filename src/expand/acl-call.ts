@@ -7,9 +7,15 @@ import { error, type Result } from './outcome.ts';
  *
  * @param heard is told whether the ACL accepted, before the message comes back
  */
-export function callAcl(texts: readonly string[], frame: Frame, heard: (accepted: boolean) => void): Result<string> {
+export function callAcl(
+  texts: readonly string[],
+  frame: Frame,
+  heard: (accepted: boolean) => void,
+): Result<string> {
   const [name = '', ...args] = texts;
   const { services } = frame.scope;
+  // The arguments go to the ACL; only its message flows into the result.
+  frame.tainted = false;
   if (services.callAcl === undefined) return error(`no ACL can run here: acl "${name}" called`);
   const answer = services.callAcl(name, args, frame.scope);
   const take = (a: Awaited<typeof answer>): Result<string> => {

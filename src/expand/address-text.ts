@@ -58,7 +58,7 @@ interface Reader {
   at: number;
 }
 
-const atom = /[!#$%&'*+\-/0-9=?A-Z^_`a-z{|}~\x80-\xff]+/y;
+const atom = /(?:[!#$%&'*+\-/0-9=?A-Z^_`a-z{|}~\x80-\xff]|\\[^])+/y;
 const maxCommentDepth = 32;
 
 function match(r: Reader, pattern: RegExp): string {

@@ -1,7 +1,9 @@
 /** `${eval:` and `${eval10:` (Exim manual, "Expansion operators"): 64-bit integer arithmetic with the priorities of C. */
 
 /** The answer, or what is wrong with the expression in Exim's words. */
-export type ArithmeticResult = { readonly kind: 'value'; readonly value: bigint } | { readonly kind: 'error'; readonly reason: string };
+export type ArithmeticResult =
+  | { readonly kind: 'value'; readonly value: bigint }
+  | { readonly kind: 'error'; readonly reason: string };
 
 const min = -(2n ** 63n);
 const max = 2n ** 63n - 1n;
@@ -16,7 +18,14 @@ interface State {
 }
 
 /** Binary operators by priority, lowest first. */
-const levels: readonly (readonly string[])[] = [['|'], ['^'], ['&'], ['<<', '>>'], ['+', '-'], ['*', '/', '%']];
+const levels: readonly (readonly string[])[] = [
+  ['|'],
+  ['^'],
+  ['&'],
+  ['<<', '>>'],
+  ['+', '-'],
+  ['*', '/', '%'],
+];
 
 /** @param decimal true for `eval10`: no octal, no hexadecimal */
 export function evaluateArithmetic(text: string, decimal: boolean): ArithmeticResult {

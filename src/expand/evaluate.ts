@@ -64,7 +64,8 @@ function compileOperator(name: string, argument: string | undefined, operand: Ev
         frame.tainted = before || (frame.tainted && !cleans);
       });
     if (typeof text === 'string') return run(text);
-    if (text instanceof Promise) return text.then((t): Result<string> => (typeof t === 'string' ? run(t) : t));
+    if (text instanceof Promise)
+      return text.then((t): Result<string> => (typeof t === 'string' ? run(t) : t));
     return text;
   };
 }

@@ -55,16 +55,16 @@ export interface VariableRow {
 export function evaluateAll(
   evaluators: readonly Evaluator[],
   frame: Frame,
-  next: (texts: readonly string[]) => Result<string>,
+  proceed: (texts: readonly string[]) => Result<string>,
 ): Result<string> {
   const texts: string[] = [];
   for (let i = 0; i < evaluators.length; i++) {
     const r = evaluators[i]?.(frame) ?? '';
     if (typeof r === 'string') texts.push(r);
-    else if (r instanceof Promise) return evaluateRest(evaluators, i, r, texts, frame, next);
+    else if (r instanceof Promise) return evaluateRest(evaluators, i, r, texts, frame, proceed);
     else return r;
   }
-  return next(texts);
+  return proceed(texts);
 }
 
 async function evaluateRest(
@@ -73,7 +73,7 @@ async function evaluateRest(
   pending: Promise<Outcome<string>>,
   texts: string[],
   frame: Frame,
-  next: (texts: readonly string[]) => Result<string>,
+  proceed: (texts: readonly string[]) => Result<string>,
 ): Promise<Outcome<string>> {
   let r = await pending;
   for (let i = at; ; ) {
@@ -81,16 +81,16 @@ async function evaluateRest(
     texts.push(r);
     i++;
     const evaluator = evaluators[i];
-    if (evaluator === undefined) return next(texts);
+    if (evaluator === undefined) return proceed(texts);
     r = await evaluator(frame);
   }
 }
 
-/** Evaluates a text whose taint does not flow into the result; `next` hears of it. */
+/** Evaluates a text whose taint does not flow into the result; `proceed` hears of it. */
 export function aside<B>(
   evaluator: Evaluator,
   frame: Frame,
-  next: (text: string, tainted: boolean) => Result<B>,
+  proceed: (text: string, tainted: boolean) => Result<B>,
 ): Result<B> {
   const before = frame.tainted;
   frame.tainted = false;
@@ -99,9 +99,9 @@ export function aside<B>(
     return r.then((text): Result<B> => {
       const tainted = frame.tainted;
       frame.tainted = before;
-      return typeof text === 'string' ? next(text, tainted) : text;
+      return typeof text === 'string' ? proceed(text, tainted) : text;
     });
   const tainted = frame.tainted;
   frame.tainted = before;
-  return typeof r === 'string' ? next(r, tainted) : r;
+  return typeof r === 'string' ? proceed(r, tainted) : r;
 }

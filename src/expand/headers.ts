@@ -15,7 +15,11 @@ export function headerText(form: HeaderForm, name: string, scope: ExpandScope): 
   const all = contents(name, scope);
   if (all.length === 0) return '';
   if (form === 'r') return all.join('').slice(0, maxOctets);
-  if (form === 'l') return all.map((c) => c.replace(/\n$/, '').replaceAll(':', '::')).join(':').slice(0, maxOctets);
+  if (form === 'l')
+    return all
+      .map((c) => c.replace(/\n$/, '').replaceAll(':', '::'))
+      .join(':')
+      .slice(0, maxOctets);
   const joint = addressLists.test(name.toLowerCase()) ? ',\n' : '\n';
   const text = all
     .map((c) => c.trim())

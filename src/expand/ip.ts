@@ -30,14 +30,15 @@ function groups(text: string): number[] {
 
 /** The 16-bit groups of an IPv6 address; an IPv4 address as IPv4-mapped. */
 export function ipv6Groups(octets: Uint8Array): number[] {
-  const wide = octets.length === 16 ? octets : Uint8Array.from([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, ...octets]);
+  const wide =
+    octets.length === 16 ? octets : Uint8Array.from([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, ...octets]);
   return Array.from({ length: 8 }, (_, i) => ((wide[i * 2] ?? 0) << 8) | (wide[i * 2 + 1] ?? 0));
 }
 
-/** `2001:db8::1`: no leading zeros, the longest run of zero groups (the first of equals) as `::`. */
+/** `2001:db8::1`: no leading zeros, the longest run of zero groups, even of one, as `::`; the first of equals. */
 export function compressIpv6(all: readonly number[]): string {
   let start = -1;
-  let length = 1;
+  let length = 0;
   for (let i = 0; i < 8; i++) {
     let end = i;
     while (end < 8 && all[end] === 0) end++;

@@ -29,7 +29,7 @@ export function jsonMember(text: string, name: string): string | undefined | Fai
   for (const member of splitTop(inner, ',')) {
     const [key = '', ...rest] = splitTop(member, ':');
     const s = unwrapString(key.trim());
-    if (typeof s !== 'string') return error('missing \'"\' wrapping string key for extract json');
+    if (typeof s !== 'string') return error("missing '\"' wrapping string key for extract json");
     if (rest.length === 0) return error('missing object value-separator for extract json');
     if (s === name) return rest.join(':').trimStart();
   }
@@ -39,7 +39,7 @@ export function jsonMember(text: string, name: string): string | undefined | Fai
 /** Takes the quotes off a JSON string; escapes stay as they are. */
 export function unwrapString(text: string): string | Failure {
   const found = /^\s*"([^]*)"\s*$/.exec(text);
-  return found?.[1] ?? error('missing \'"\' wrapping string result for extract jsons');
+  return found?.[1] ?? error("missing '\"' wrapping string result for extract jsons");
 }
 
 function wrapped(text: string, open: string, close: string): string | undefined {

@@ -1,6 +1,9 @@
 /** `${quote_<type>:`: the quoting rules of each lookup type (Exim manual, chapter "File and database lookups"). */
 
-const doubled = (c: string) => (s: string): string => s.replaceAll(c, c + c);
+const doubled =
+  (c: string) =>
+  (s: string): string =>
+    s.replaceAll(c, c + c);
 
 const sqlEscapes: ReadonlyMap<string, string> = new Map([
   ['\n', '\\n'],

@@ -40,7 +40,9 @@ const types: ReadonlyMap<string, { readonly style: LookupStyle; readonly availab
   ).map(([name, style, available]) => [name, { style, available }]),
 );
 
-export function findLookupType(name: string): { readonly style: LookupStyle; readonly available: boolean } | undefined {
+export function findLookupType(
+  name: string,
+): { readonly style: LookupStyle; readonly available: boolean } | undefined {
   return types.get(name);
 }
 
@@ -52,7 +54,9 @@ export interface LookupType extends Pick<LookupRequest, 'type' | 'partial' | 'de
 export function parseLookupType(text: string): LookupType | string {
   const found = /^(?:partial(\d*)(?:-|\(([^)]*)\)))?([A-Za-z0-9_-]+?)(\*@?)?(,.*)?$/.exec(text);
   if (found === null || (text.startsWith('partial') && found[2] === undefined && !/^partial\d*-/.test(text)))
-    return text.startsWith('partial') ? `format error in lookup type "${text}"` : `unknown lookup type "${text}"`;
+    return text.startsWith('partial')
+      ? `format error in lookup type "${text}"`
+      : `unknown lookup type "${text}"`;
   const [, minimum, affix, type = '', star, optionText] = found;
   const row = types.get(type);
   if (row === undefined) return `unknown lookup type "${type}"`;
@@ -67,7 +71,9 @@ export function parseLookupType(text: string): LookupType | string {
     type,
     style: row.style,
     options: optionText === undefined ? [] : optionText.slice(1).split(','),
-    ...(isPartial ? { partial: { minimum: minimum === '' ? 2 : Number(minimum), affix: affix ?? '*.' } } : {}),
+    ...(isPartial
+      ? { partial: { minimum: minimum === '' ? 2 : Number(minimum), affix: affix ?? '*.' } }
+      : {}),
     ...(star === undefined ? {} : { defaultStar: star as '*' | '*@' }),
   };
 }

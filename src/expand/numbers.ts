@@ -21,8 +21,11 @@ export function parseInteger(text: string): Failure | IntegerValue {
   if (text.trim() === '') return { kind: 'integer', value: 0n };
   const found = shape.exec(text);
   if (found === null)
-    return error(/^\s*[-+]?[0-9]/.test(text) ? `invalid integer "${text}"` : `integer expected but "${text}" found`);
+    return error(
+      /^\s*[-+]?[0-9]/.test(text) ? `invalid integer "${text}"` : `integer expected but "${text}" found`,
+    );
   const value = BigInt(found[1] ?? '0') * (scale.get((found[2] ?? '').toLowerCase()) ?? 1n);
-  if (value >= limit || value < -limit) return error(`absolute value of integer "${text}" is too large (overflow)`);
+  if (value >= limit || value < -limit)
+    return error(`absolute value of integer "${text}" is too large (overflow)`);
   return { kind: 'integer', value };
 }

@@ -28,11 +28,10 @@ export function error(reason: string): Failure {
   return { kind: 'error', reason };
 }
 
-/** Continues with `next` where `result` is a value, now or later; a failure passes through. */
-export function chain<A extends Plain, B>(result: Result<A>, next: (value: A) => Result<B>): Result<B> {
-  if (typeof result !== 'object') return next(result);
-  if (result instanceof Promise)
-    return result.then((r): Result<B> => (typeof r === 'object' ? r : next(r)));
+/** Continues with `proceed` where `result` is a value, now or later; a failure passes through. */
+export function chain<A extends Plain, B>(result: Result<A>, proceed: (value: A) => Result<B>): Result<B> {
+  if (typeof result !== 'object') return proceed(result);
+  if (result instanceof Promise) return result.then((r): Result<B> => (typeof r === 'object' ? r : proceed(r)));
   return result;
 }
 
@@ -49,5 +48,7 @@ export function finish<A extends Plain>(result: Result<A>, after: () => void): R
 
 /** The text, or an error where it is longer than an expansion may be. */
 export function bounded(text: string): Outcome<string> {
-  return text.length <= maxTextOctets ? text : error(`expansion result is longer than ${maxTextOctets} octets`);
+  return text.length <= maxTextOctets
+    ? text
+    : error(`expansion result is longer than ${maxTextOctets} octets`);
 }

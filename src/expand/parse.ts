@@ -24,7 +24,11 @@ export function parse(source: string): Ast | TemplateError {
   const p = new SourceParser(source);
   const ast = p.string(false, false);
   if (ast !== undefined) return ast;
-  return { kind: 'template-error', reason: p.failure?.reason ?? 'malformed expansion', offset: p.failure?.offset ?? p.position };
+  return {
+    kind: 'template-error',
+    reason: p.failure?.reason ?? 'malformed expansion',
+    offset: p.failure?.offset ?? p.position,
+  };
 }
 
 const headerName = /^(r|b|l|)h(?:eader)?_/;
@@ -80,7 +84,8 @@ class SourceParser implements Parser {
 
   word(): string {
     const start = this.position;
-    while (this.position < this.source.length && !/[\s{]/.test(this.source.charAt(this.position))) this.position++;
+    while (this.position < this.source.length && !/[\s{]/.test(this.source.charAt(this.position)))
+      this.position++;
     return this.source.slice(start, this.position);
   }
 
@@ -100,7 +105,9 @@ class SourceParser implements Parser {
     }
     if (groups.length < min) return this.fail(`Not enough arguments for '${name}' (min is ${min})`);
     if (this.take('}')) return groups;
-    return this.fail(this.at('{') ? `Too many arguments for '${name}' (max is ${max})` : `missing '}' after '${name}'`);
+    return this.fail(
+      this.at('{') ? `Too many arguments for '${name}' (max is ${max})` : `missing '}' after '${name}'`,
+    );
   }
 
   condition(): ConditionAst | undefined {
@@ -111,7 +118,8 @@ class SourceParser implements Parser {
       return condition && { kind: 'not', condition };
     }
     const name = this.conditionName();
-    if (name === '') return this.fail(`condition name expected, but found "${this.source.slice(position, position + 16)}"`);
+    if (name === '')
+      return this.fail(`condition name expected, but found "${this.source.slice(position, position + 16)}"`);
     const row = conditionTable.get(name);
     if (row === undefined) return this.fail(`unknown condition "${name}"`);
     const parts = this.nested(() => row.parse(this, name));
@@ -137,7 +145,6 @@ class SourceParser implements Parser {
       this.skipSpace();
       return this.take('}') ? { yes, no: 'fail' } : this.badBranch("did not close with '}' after forcedfail");
     }
-    if (word === '' && this.position >= this.source.length) return this.badBranch("did not close with '}'");
     return this.fail(`syntax error in "${name}" item - "fail" expected`);
   }
 
@@ -146,6 +153,7 @@ class SourceParser implements Parser {
     const header = this.header();
     if (header !== undefined) return header;
     const name = this.name() || this.match(digits);
+    if (name === '') return this.fail('variable name omitted after "def:"');
     const row = findVariable(name);
     if (typeof row !== 'string') return { kind: 'variable', name, position };
     this.position = position;
@@ -283,8 +291,7 @@ class SourceParser implements Parser {
   }
 
   private conditionName(): string {
-    const name = this.name();
-    return name === '' ? this.match(/[<>=]=?/y) : name;
+    return this.match(/[A-Za-z0-9]\w*|[<>=]=?/y);
   }
 
   private nested<T>(read: () => T | undefined): T | undefined {
@@ -308,6 +315,9 @@ const escapes: ReadonlyMap<string, string> = new Map([
   ['n', '\n'],
   ['r', '\r'],
   ['t', '\t'],
+  ['b', '\b'],
+  ['v', '\v'],
+  ['f', '\f'],
 ]);
 
 function concat(parts: Ast[], text: string): Ast {

@@ -1,5 +1,13 @@
 /** What the rows of the item and condition tables see of the parser. */
-import type { Ast, Branches, ConditionAst, HeaderAst, ItemParts, ConditionParts, VariableAst } from './ast.ts';
+import type {
+  Ast,
+  Branches,
+  ConditionAst,
+  HeaderAst,
+  ItemParts,
+  ConditionParts,
+  VariableAst,
+} from './ast.ts';
 
 /**
  * Reads one expansion string from left to right. A method that cannot read what it should returns undefined after

@@ -25,7 +25,11 @@ export interface Regex {
    * Searches from `start`; undefined where there is no match. With `continued`, only a non-empty match at exactly
    * `start` counts: what follows an empty match in a global replacement.
    */
-  readonly match: (subject: string, start?: number, continued?: boolean) => RegexMatch | RegexFailure | undefined;
+  readonly match: (
+    subject: string,
+    start?: number,
+    continued?: boolean,
+  ) => RegexMatch | RegexFailure | undefined;
 }
 
 export interface RegexFlags {
@@ -51,7 +55,14 @@ const unset = 2n ** 64n - 1n;
 type Pointer = bigint | null;
 
 interface Library {
-  compile(pattern: Buffer, length: number, options: number, error: number[], offset: number[], context: null): Pointer;
+  compile(
+    pattern: Buffer,
+    length: number,
+    options: number,
+    error: number[],
+    offset: number[],
+    context: null,
+  ): Pointer;
   jitCompile(code: Pointer, options: number): number;
   freeCode(code: Pointer): void;
   match(
@@ -83,9 +94,16 @@ function load(): Library | RegexFailure {
     const lib = koffi.load('libpcre2-8.so.0');
     const f = (declaration: string): unknown => lib.func(declaration);
     const context = (f('void *pcre2_match_context_create_8(void *)') as (g: null) => Pointer)(null);
-    (f('int pcre2_set_match_limit_8(void *, uint32_t)') as (c: Pointer, n: number) => number)(context, matchLimit);
+    (f('int pcre2_set_match_limit_8(void *, uint32_t)') as (c: Pointer, n: number) => number)(
+      context,
+      matchLimit,
+    );
     const stack = (
-      f('void *pcre2_jit_stack_create_8(size_t, size_t, void *)') as (a: number, b: number, g: null) => Pointer
+      f('void *pcre2_jit_stack_create_8(size_t, size_t, void *)') as (
+        a: number,
+        b: number,
+        g: null,
+      ) => Pointer
     )(32 * 1024, maxJitStack, null);
     (f('void pcre2_jit_stack_assign_8(void *, void *, void *)') as (c: Pointer, f: null, s: Pointer) => void)(
       context,
@@ -106,7 +124,9 @@ function load(): Library | RegexFailure {
       match: f(
         'int pcre2_match_8(void *, const uint8_t *, size_t, size_t, uint32_t, void *, void *)',
       ) as Library['match'],
-      errorMessage: f('int pcre2_get_error_message_8(int, _Out_ uint8_t *, size_t)') as Library['errorMessage'],
+      errorMessage: f(
+        'int pcre2_get_error_message_8(int, _Out_ uint8_t *, size_t)',
+      ) as Library['errorMessage'],
       data,
       context,
       offsets: new BigUint64Array(koffi.view(pointer, maxGroups * 16)),
@@ -162,10 +182,18 @@ function subjectOctets(subject: string): Buffer {
 function compileNew(pattern: string, flags: RegexFlags): Regex | RegexFailure {
   const lib = library();
   if ('reason' in lib) return lib;
-  const octets = Buffer.from(pattern, 'latin1');
+  // PCRE2 takes no null pointer, which an empty buffer is: so there is always one octet more.
+  const octets = Buffer.from(`${pattern}\0`, 'latin1');
   const error = [0];
   const offset = [0];
-  const code = lib.compile(octets, octets.length, flags.caseless === true ? pcre2Caseless : 0, error, offset, null);
+  const code = lib.compile(
+    octets,
+    pattern.length,
+    flags.caseless === true ? pcre2Caseless : 0,
+    error,
+    offset,
+    null,
+  );
   if (code === null)
     return {
       kind: 'error',
@@ -173,12 +201,21 @@ function compileNew(pattern: string, flags: RegexFlags): Regex | RegexFailure {
     };
   // A pattern that JIT cannot do is interpreted instead.
   lib.jitCompile(code, pcre2JitComplete);
-  const regex: Regex = { kind: 'regex', match: (s, start = 0, continued = false) => run(lib, code, s, start, continued) };
+  const regex: Regex = {
+    kind: 'regex',
+    match: (s, start = 0, continued = false) => run(lib, code, s, start, continued),
+  };
   released.register(regex, code);
   return regex;
 }
 
-function run(lib: Library, code: Pointer, subject: string, start: number, continued: boolean): ReturnType<Regex['match']> {
+function run(
+  lib: Library,
+  code: Pointer,
+  subject: string,
+  start: number,
+  continued: boolean,
+): ReturnType<Regex['match']> {
   const octets = subjectOctets(subject);
   const options = continued ? pcre2Anchored + pcre2NotEmptyAtStart : 0;
   let count = lib.match(code, octets, subject.length, start, options, lib.data, lib.context);

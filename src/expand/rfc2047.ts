@@ -73,19 +73,23 @@ export function translate(octets: string, from: string, to: string): string | un
  * @param charset the charset the text is in
  */
 export function encodeRfc2047(text: string, charset: string): string {
-  if (!/[^ -~]|[=?_]/.test(text)) return text;
+  if (!/[^ -~]|[?=()<>@,;:\\".[\]_]/.test(text)) return text;
   const head = `=?${charset}?Q?`;
   let out = head;
-  let length = head.length;
+  // The first word may be longer than the rest, as Exim has it.
+  let length = 0;
+  let inPair = false;
   for (let i = 0; i < text.length; i++) {
     const c = text.charAt(i);
     const piece = c === ' ' ? '_' : /[!-~]/.test(c) && !/[?=()<>@,;:\\".[\]_]/.test(c) ? c : hex(c);
-    if (length > 67) {
+    // Words do not end between the octets of a two-octet character.
+    if (length > 67 && !inPair) {
       out += `?= ${head}`;
       length = head.length;
     }
     out += piece;
     length += piece.length;
+    inPair = c >= '\x80' && !inPair;
   }
   return `${out}?=`;
 }

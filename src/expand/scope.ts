@@ -143,11 +143,25 @@ export interface ExpandServices {
    * `match_domain` and the like; `list` is a list's text, already expanded, and `listTainted` whether any of it came from
    * the wire (it may then name no files). `host` is `match_ip`: items that need a host's name do not match.
    */
-  matchList(kind: MatchKind, list: string, subject: string, scope: ExpandScope, listTainted?: boolean): Awaitable<ListAnswer>;
+  matchList(
+    kind: MatchKind,
+    list: string,
+    subject: string,
+    scope: ExpandScope,
+    listTainted?: boolean,
+  ): Awaitable<ListAnswer>;
   /** `${listnamed`: the text of a named list; `kind` absent searches all kinds. Absent where there are no named lists. */
   namedList?(kind: MatchKind | undefined, name: string): string | undefined;
   /** `${acl {name}{arg}...}` and the `acl` condition; absent where no ACL can run. */
-  callAcl?(name: string, args: readonly string[], scope: ExpandScope): Awaitable<{ readonly verdict: 'accept' | 'deny' | 'defer'; readonly message: string; readonly tainted?: boolean }>;
+  callAcl?(
+    name: string,
+    args: readonly string[],
+    scope: ExpandScope,
+  ): Awaitable<{
+    readonly verdict: 'accept' | 'deny' | 'defer';
+    readonly message: string;
+    readonly tainted?: boolean;
+  }>;
 }
 
 export interface ExpandScope {

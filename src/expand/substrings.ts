@@ -41,12 +41,14 @@ function foldText(text: string, n: number, m: number): Outcome<string> {
 }
 
 const primes = [
-  3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107, 109, 113,
+  3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107,
+  109, 113,
 ];
 
 /** The numeric hash: a number below `n`, or with `m` two numbers as `a/b`, below `n` and `m`. */
 export function numericHash(text: string, n: number, m: number | undefined): Outcome<string> {
-  if (n <= 0 || (m !== undefined && m <= 0)) return error('the limits of a numeric hash must be greater than zero');
+  if (n <= 0 || (m !== undefined && m <= 0))
+    return error('the limits of a numeric hash must be greater than zero');
   let total = 0n;
   let i = 0;
   for (let at = 0; at < text.length; at++) {

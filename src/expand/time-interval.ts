@@ -8,11 +8,13 @@ const units: readonly (readonly [string, number])[] = [
   ['s', 1],
 ];
 
-/** Seconds; undefined where the text is no interval. The units stand in falling order. */
+/** Seconds; undefined where the text is no interval. The units may stand in any order, as Exim takes them. */
 export function parseInterval(text: string): number | undefined {
-  const found = /^(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?$/i.exec(text);
-  if (found === null || text === '') return undefined;
-  return units.reduce((sum, [, size], i) => sum + Number(found[i + 1] ?? 0) * size, 0);
+  if (!/^(?:\d+[wdhms])+$/.test(text)) return undefined;
+  let seconds = 0;
+  for (const [, n, unit] of text.matchAll(/(\d+)([wdhms])/g))
+    seconds += Number(n) * (units.find(([u]) => u === unit)?.[1] ?? 0);
+  return seconds;
 }
 
 /** The interval in the largest units that fit. */

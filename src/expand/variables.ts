@@ -63,7 +63,8 @@ function aclVariable(name: string): VariableRow | string {
     return { read: (f) => f.scope.acl?.args?.[index] ?? '', tainted: true };
   }
   if (!/^acl_[cm]/.test(name)) return ' (user-defined ACL variables must start acl_c or acl_m)';
-  if (!/^acl_[cm](?:[0-9_]|$)/.test(name)) return ' (6th character of a user-defined ACL variable must be a digit or underscore)';
+  if (!/^acl_[cm](?:[0-9_]|$)/.test(name))
+    return ' (6th character of a user-defined ACL variable must be a digit or underscore)';
   const key = name.slice(4);
   const holder = name.charAt(4) === 'c' ? connectionHolder : messageHolder;
   return {

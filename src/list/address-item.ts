@@ -5,22 +5,51 @@ import { readList } from '../mail/list-text.ts';
 import { askLookup, parseLookupItem, type LookupItem } from './lookup-item.ts';
 import { broken, compilePattern } from './pattern.ts';
 import { regexTest } from './regex-item.ts';
-import { defer, no, plainYes, type ItemAnswer, type CompiledItem, type CompiledList, type MatchContext, type Subject } from './model.ts';
+import {
+  defer,
+  no,
+  plainYes,
+  type ItemAnswer,
+  type CompiledItem,
+  type CompiledList,
+  type MatchContext,
+  type Subject,
+} from './model.ts';
 
 /** A whole-address lookup: a search type, perhaps with a default, and a semicolon. */
 const wholeLookup = /^[A-Za-z0-9-]*\*?@?(?:,[^;@]*)?\s*;/;
 const magicDomain = /^(?:|\[\]|mx_any|mx_primary|mx_secondary)$/;
 
 /** `domain` compiles the domain part of a pattern, which is a domain list of one item. */
-export function compileAddressItem(pattern: string, tainted: boolean, domain: (item: string) => CompiledList): CompiledItem {
+export function compileAddressItem(
+  pattern: string,
+  tainted: boolean,
+  domain: (item: string) => CompiledList,
+): CompiledItem {
+  if (pattern === '') return { test: (subject) => (subject.text === '' ? plainYes : no) };
+  const inner = compileForAddress(pattern, tainted, domain);
+  // What is neither empty nor has a domain is no address and matches nothing.
+  return {
+    ...inner,
+    test: (subject, context) =>
+      subject.text === '' || subject.text.includes('@') ? inner.test(subject, context) : no,
+  };
+}
+
+function compileForAddress(
+  pattern: string,
+  tainted: boolean,
+  domain: (item: string) => CompiledList,
+): CompiledItem {
   if (pattern.startsWith('^')) {
     const { test, ...rest } = regexTest(pattern, tainted);
     // Exim gives no value for these.
     return { ...rest, test: (subject, context) => withoutData(test(subject, context)) };
   }
-  if (wholeLookup.test(pattern)) return addressLookup(pattern, tainted);
-  if (pattern === '') return { test: (subject) => (subject.text === '' ? plainYes : no) };
-  const inner = pattern.startsWith('@@') ? splitLookup(pattern, tainted) : localAndDomain(pattern, domain);
+  if (wholeLookup.test(pattern)) return addressLookup(pattern.replace(/\s*;/, ';'), tainted);
+  const split = pattern.startsWith('@@');
+  if (split && !pattern.includes(';')) return { test: () => no };
+  const inner = split ? splitLookup(pattern, tainted) : localAndDomain(pattern, domain);
   return { ...inner, test: (subject, context) => (subject.text === '' ? no : inner.test(subject, context)) };
 }
 
@@ -35,7 +64,9 @@ function addressLookup(pattern: string, tainted: boolean): CompiledItem {
   const use = { partial: false, listTainted: tainted };
   return {
     test: (subject, context) =>
-      subject.text === '' && lookup.search.style === 'single-key' ? no : askLookup(lookup, subject.text, use, context),
+      subject.text === '' && lookup.search.style === 'single-key'
+        ? no
+        : askLookup(lookup, subject.text, use, context),
   };
 }
 
@@ -48,14 +79,17 @@ function localAndDomain(pattern: string, domain: (item: string) => CompiledList)
   const domains = domain(pattern.slice(at + 1));
   const matchesLocal = localTest(local);
   const join = (answer: ListAnswer): ListAnswer =>
-    answer.kind === 'yes' && answer.data !== undefined ? { ...answer, data: `${local ?? ''}@${answer.data}` } : answer;
+    answer.kind === 'yes' && answer.data !== undefined
+      ? { ...answer, data: `${local ?? ''}@${answer.data}` }
+      : answer;
   return {
     ...(domains.problems[0] === undefined ? {} : { problem: domains.problems[0] }),
     test: (subject, context) => {
       const sign = subject.text.lastIndexOf('@');
       if (!matchesLocal(subject, sign)) return no;
       const domain = subject.text.slice(sign + 1);
-      const r = context.run(domains, { text: domain, original: domain, caseful: false }, context);
+      // After +caseful Exim compares the domain, which is in lower case, by letter case too.
+      const r = context.run(domains, { text: domain, original: domain, caseful: subject.caseful }, context);
       return r instanceof Promise ? r.then(join) : join(r);
     },
   };
@@ -82,26 +116,44 @@ function splitLookup(pattern: string, tainted: boolean): CompiledItem {
 
 const maxChain = 50;
 
-async function localPartsOf(lookup: LookupItem, subject: Subject, tainted: boolean, context: MatchContext): Promise<ItemAnswer> {
+async function localPartsOf(
+  lookup: LookupItem,
+  subject: Subject,
+  tainted: boolean,
+  context: MatchContext,
+): Promise<ItemAnswer> {
   const at = subject.text.lastIndexOf('@');
-  const local: Subject = { text: subject.text.slice(0, at), original: subject.original.slice(0, at), caseful: subject.caseful };
+  const local: Subject = {
+    text: subject.text.slice(0, at),
+    original: subject.original.slice(0, at),
+    caseful: subject.caseful,
+  };
   let key = subject.text.slice(at + 1);
   for (let i = 0; i < maxChain; i++) {
     const answer = await askLookup(lookup, key, { partial: true, listTainted: tainted }, context);
     if (answer.kind !== 'yes') return answer;
     const { items } = readList(answer.data ?? '');
     const last = items.at(-1);
-    const next = last?.startsWith('>') === true && lookup.search.style === 'single-key' ? last.slice(1).trim() : undefined;
+    const next =
+      last?.startsWith('>') === true && lookup.search.style === 'single-key'
+        ? last.slice(1).trim()
+        : undefined;
     const r = await firstLocalPart(next === undefined ? items : items.slice(0, -1), local, context);
     if (r !== undefined) return r;
     if (next === undefined) return no;
     key = next;
   }
-  return defer(`Loop detected in lookup of local part of address "${subject.text}" in "@@${lookup.search.type};${lookup.argument}"`);
+  return defer(
+    `Loop detected in lookup of local part of address "${subject.text}" in "@@${lookup.search.type};${lookup.argument}"`,
+  );
 }
 
 /** The first item that decides; the sign of the last does not count here. */
-async function firstLocalPart(items: readonly string[], local: Subject, context: MatchContext): Promise<ItemAnswer | undefined> {
+async function firstLocalPart(
+  items: readonly string[],
+  local: Subject,
+  context: MatchContext,
+): Promise<ItemAnswer | undefined> {
   for (const item of items) {
     const negated = item.startsWith('!');
     const pattern = negated ? item.slice(1).trimStart() : item;

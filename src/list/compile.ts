@@ -16,7 +16,12 @@ export function compileList(kind: MatchKind, text: string, tainted: boolean): Co
 }
 
 /** Compiles items that are already apart: those of a list, or the lines of a file (which may not name lists or files). */
-export function compileItems(kind: MatchKind, items: readonly string[], tainted: boolean, inFile: boolean): CompiledList {
+export function compileItems(
+  kind: MatchKind,
+  items: readonly string[],
+  tainted: boolean,
+  inFile: boolean,
+): CompiledList {
   const steps: Step[] = [];
   const problems: string[] = [];
   let unknown: Unfound = 'fail';
@@ -32,7 +37,8 @@ export function compileItems(kind: MatchKind, items: readonly string[], tainted:
     const negated = item.startsWith('!');
     const pattern = negated ? item.slice(1).trimStart() : item;
     if (!inFile && pattern.startsWith('/')) steps.push({ kind: 'file', negated, path: pattern });
-    else if (!inFile && pattern.startsWith('+')) steps.push({ kind: 'named', negated, name: pattern.slice(1) });
+    else if (!inFile && pattern.startsWith('+'))
+      steps.push({ kind: 'named', negated, name: pattern.slice(1) });
     else if (isLiteral(kind, pattern)) addLiteral(steps, negated, pattern, yes(pattern, tainted));
     else {
       const compiled = compileItem(kind, pattern, tainted);
@@ -60,7 +66,8 @@ type Special = { readonly sets: 'caseful' } | { readonly sets: 'unknown' | 'defe
 
 function specialItem(kind: MatchKind, item: string): Special | undefined {
   if (!item.startsWith('+')) return undefined;
-  if (kind === 'address' || kind === 'local_part') return item === '+caseful' ? { sets: 'caseful' } : undefined;
+  if (kind === 'address' || kind === 'local_part')
+    return item === '+caseful' ? { sets: 'caseful' } : undefined;
   return kind === 'host' ? hostSpecials.get(item) : undefined;
 }
 

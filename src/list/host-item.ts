@@ -4,7 +4,17 @@ import type { Awaitable } from '../expand/scope.ts';
 import { inNetwork, ipKey, parseNetwork } from './ip.ts';
 import { askLookup, parseLookupItem, type LookupItem } from './lookup-item.ts';
 import { broken, compilePattern } from './pattern.ts';
-import { defer, no, plainYes, type HostFact, type ItemAnswer, type ItemTest, type MatchContext, type Subject, type CompiledItem } from './model.ts';
+import {
+  defer,
+  no,
+  plainYes,
+  type HostFact,
+  type ItemAnswer,
+  type ItemTest,
+  type MatchContext,
+  type Subject,
+  type CompiledItem,
+} from './model.ts';
 
 /** The subject's text is its IP address without mapping, or empty where no host is involved. */
 export function compileHostItem(pattern: string, tainted: boolean): CompiledItem {
@@ -16,9 +26,13 @@ export function compileHostItem(pattern: string, tainted: boolean): CompiledItem
 }
 
 function compileForHost(pattern: string, tainted: boolean): CompiledItem {
-  if (pattern === '@') return { test: (subject, context) => byAddressOf(context.scope.main.primaryHostname, subject, context) };
+  if (pattern === '@')
+    return { test: (subject, context) => byAddressOf(context.scope.main.primaryHostname, subject, context) };
   if (pattern === '@[]')
-    return { test: (subject, context) => (context.environment.localAddresses().includes(subject.text) ? plainYes : no) };
+    return {
+      test: (subject, context) =>
+        context.environment.localAddresses().includes(subject.text) ? plainYes : no,
+    };
   const network = parseNetwork(pattern);
   if (network !== undefined)
     return {
@@ -32,7 +46,8 @@ function compileForHost(pattern: string, tainted: boolean): CompiledItem {
     return { test: () => ({ kind: 'unknown', reason: problem }), problem };
   }
   if (pattern.includes(';')) return lookupItem(pattern, tainted);
-  if (/^[\w.-]+$/.test(pattern)) return { test: (subject, context) => byAddressOf(pattern, subject, context) };
+  if (/^[\w.-]+$/.test(pattern))
+    return { test: (subject, context) => byAddressOf(pattern, subject, context) };
   return byName(pattern, tainted);
 }
 
@@ -46,14 +61,15 @@ const namesNotAllowed: ItemAnswer = { kind: 'unknown', reason: 'cannot match hos
 /** A complete host name: its addresses are compared, not the client's name. */
 function byAddressOf(name: string, subject: Subject, context: MatchContext): Awaitable<ItemAnswer> {
   if (subject.hostName === null) return namesNotAllowed;
-  const ask = context.environment.addressesOf;
-  if (ask === undefined) return defer(`no way to find the IP address of ${name}: host names are not looked up yet`);
+  const { environment } = context;
+  if (environment.addressesOf === undefined)
+    return defer(`no way to find the IP address of ${name}: host names are not looked up yet`);
   const found = (fact: HostFact): ItemAnswer => {
     if (fact.kind === 'defer') return defer(fact.reason);
     if (fact.kind === 'missing') return { kind: 'unknown', reason: `failed to find IP address for ${name}` };
     return fact.values.includes(subject.text) ? plainYes : no;
   };
-  const fact = ask(name);
+  const fact = environment.addressesOf(name);
   return fact instanceof Promise ? fact.then(found) : found(fact);
 }
 
@@ -67,22 +83,30 @@ function namedTest(test: ItemTest): ItemTest {
   return (subject, context) => {
     if (subject.hostName === null) return namesNotAllowed;
     if (subject.hostName !== undefined) return test(nameSubject(subject.hostName), context);
-    const ask = context.environment.namesOf;
-    if (ask === undefined) return defer(`no way to find the name of ${subject.text}: host names are not looked up yet`);
+    const { environment } = context;
+    if (environment.namesOf === undefined)
+      return defer(`no way to find the name of ${subject.text}: host names are not looked up yet`);
     const found = (fact: HostFact): Awaitable<ItemAnswer> => {
       if (fact.kind === 'defer') return defer(fact.reason);
-      if (fact.kind === 'missing') return { kind: 'unknown', reason: `failed to find host name for ${subject.text}` };
+      if (fact.kind === 'missing')
+        return { kind: 'unknown', reason: `failed to find host name for ${subject.text}` };
       return anyName(fact.values, 0, test, context);
     };
-    const fact = ask(subject.text);
+    const fact = environment.namesOf(subject.text);
     return fact instanceof Promise ? fact.then(found) : found(fact);
   };
 }
 
-function anyName(names: readonly string[], from: number, test: ItemTest, context: MatchContext): Awaitable<ItemAnswer> {
+function anyName(
+  names: readonly string[],
+  from: number,
+  test: ItemTest,
+  context: MatchContext,
+): Awaitable<ItemAnswer> {
   for (let i = from; i < names.length; i++) {
     const r = test(nameSubject(names[i] ?? ''), context);
-    if (r instanceof Promise) return r.then((a) => (a.kind === 'no' ? anyName(names, i + 1, test, context) : a));
+    if (r instanceof Promise)
+      return r.then((a) => (a.kind === 'no' ? anyName(names, i + 1, test, context) : a));
     if (r.kind !== 'no') return r;
   }
   return no;
@@ -101,11 +125,17 @@ function lookupItem(pattern: string, tainted: boolean): CompiledItem {
   if (typeof lookup === 'string') return broken(lookup);
   const bits = net?.[1] === undefined || net[1] === '' ? undefined : Number(net[1]);
   const use = { partial: false, listTainted: tainted };
-  const byAddress: ItemTest = (subject, context) => askLookup(lookup, addressKey(lookup, subject, bits), use, context);
+  const byAddress: ItemTest = (subject, context) =>
+    askLookup(lookup, addressKey(lookup, subject, bits), use, context);
   if (net !== null) return { test: byAddress };
   if (lookup.search.style === 'query') return { test: (_, context) => askLookup(lookup, '', use, context) };
-  const named = namedTest((subject, context) => askLookup(lookup, subject.text, { partial: true, listTainted: tainted }, context));
-  return { test: (subject, context) => (subject.hostName === null ? byAddress(subject, context) : named(subject, context)) };
+  const named = namedTest((subject, context) =>
+    askLookup(lookup, subject.text, { partial: true, listTainted: tainted }, context),
+  );
+  return {
+    test: (subject, context) =>
+      subject.hostName === null ? byAddress(subject, context) : named(subject, context),
+  };
 }
 
 function addressKey(lookup: LookupItem, subject: Subject, bits: number | undefined): string {

@@ -31,7 +31,14 @@ export function readListFile(kind: MatchKind, path: string): CompiledList | stri
     if (now.size > maxBytes) return `${path} is larger than ${maxBytes} octets`;
     const list = compileItems(kind, fileItems(kind, readFileSync(path, 'latin1')), false, true);
     if (known === undefined && files.size >= maxFiles) files.clear();
-    files.set(key, { mtimeMs: now.mtimeMs, ctimeMs: now.ctimeMs, size: now.size, inode: now.ino, readAtMs: Date.now(), list });
+    files.set(key, {
+      mtimeMs: now.mtimeMs,
+      ctimeMs: now.ctimeMs,
+      size: now.size,
+      inode: now.ino,
+      readAtMs: Date.now(),
+      list,
+    });
     return list;
   } catch (e) {
     return `failed to open ${path}: ${systemErrorText(e)}`;
@@ -41,7 +48,10 @@ export function readListFile(kind: MatchKind, path: string): CompiledList | stri
 /** The clock of file times is coarse: a file that changed shortly before it was read may change again unseen. */
 const settledAfterMs = 1000;
 
-function isSame(known: CachedFile, now: { mtimeMs: number; ctimeMs: number; size: number; ino: number }): boolean {
+function isSame(
+  known: CachedFile,
+  now: { mtimeMs: number; ctimeMs: number; size: number; ino: number },
+): boolean {
   return (
     known.mtimeMs === now.mtimeMs &&
     known.ctimeMs === now.ctimeMs &&

@@ -12,7 +12,7 @@ export interface LookupItem {
 /** Reads a lookup item, which contains a semicolon; a text says what is wrong with it. */
 export function parseLookupItem(pattern: string): LookupItem | string {
   const semicolon = pattern.indexOf(';');
-  const search = parseLookupType(pattern.slice(0, semicolon).trimEnd());
+  const search = parseLookupType(pattern.slice(0, semicolon));
   return typeof search === 'string' ? search : { search, argument: pattern.slice(semicolon + 1).trimStart() };
 }
 
@@ -23,7 +23,12 @@ export interface LookupUse {
 }
 
 /** Asks; the value found is the match's data. `key` is what a single-key lookup looks for. */
-export function askLookup(item: LookupItem, key: string, use: LookupUse, context: MatchContext): Awaitable<ItemAnswer> {
+export function askLookup(
+  item: LookupItem,
+  key: string,
+  use: LookupUse,
+  context: MatchContext,
+): Awaitable<ItemAnswer> {
   const r = context.scope.services.lookup(lookupRequest(item, key, use));
   return r instanceof Promise ? r.then(answerOf) : answerOf(r);
 }

@@ -10,7 +10,15 @@ import type { Awaitable, ExpandScope, ExpandServices, ListAnswer, MatchKind } fr
 import { boundedCache } from './bounded-cache.ts';
 import { compileList } from './compile.ts';
 import { withoutMapping } from './ip.ts';
-import { defer, no, type CompiledList, type ListEnvironment, type MatchContext, type NamedLists, type Subject } from './model.ts';
+import {
+  defer,
+  no,
+  type CompiledList,
+  type ListEnvironment,
+  type MatchContext,
+  type NamedLists,
+  type Subject,
+} from './model.ts';
 import { runSteps, type NamedRunner } from './run.ts';
 
 export type { HostFact, ListEnvironment, NamedLists } from './model.ts';
@@ -27,13 +35,21 @@ export interface Lists {
   matchHostList(list: string, address: string, scope: ExpandScope): Awaitable<ListAnswer>;
   /** `address` is `local@domain`, or empty for the null sender. */
   matchAddressList(list: string, address: string, scope: ExpandScope): Awaitable<ListAnswer>;
-  matchLocalPartList(list: string, localPart: string, scope: ExpandScope, options?: LocalPartOptions): Awaitable<ListAnswer>;
+  matchLocalPartList(
+    list: string,
+    localPart: string,
+    scope: ExpandScope,
+    options?: LocalPartOptions,
+  ): Awaitable<ListAnswer>;
   /** For the expansion conditions `match_domain`, `match_ip` and so on: the list is already expanded. */
   readonly matchList: ExpandServices['matchList'];
 }
 
 /** Only {@link Lists.matchList}, for a scope's services. */
-export function createListMatcher(named: NamedLists, environment?: ListEnvironment): ExpandServices['matchList'] {
+export function createListMatcher(
+  named: NamedLists,
+  environment?: ListEnvironment,
+): ExpandServices['matchList'] {
   return createLists(named, environment).matchList;
 }
 
@@ -58,15 +74,20 @@ export function createLists(named: NamedLists, environment: ListEnvironment = th
       ready[kind].set(name, list);
     }
     const { scope, run, depth } = context;
-    if (depth >= maxDepth) return defer(`${kindWord(kind)} list "+${name}" is nested too deeply: does it refer to itself?`);
+    if (depth >= maxDepth)
+      return defer(`${kindWord(kind)} list "+${name}" is nested too deeply: does it refer to itself?`);
     return runPrepared(list, subject, { scope, environment, run, depth: depth + 1 }, runNamed);
   };
 
   const run: MatchContext['run'] = (list, subject, context) => runSteps(list, subject, context, runNamed);
   const context = (scope: ExpandScope): MatchContext => ({ scope, environment, run, depth: 0 });
 
-  const match = (kind: MatchKind, list: string, subject: Subject, scope: ExpandScope): Awaitable<ListAnswer> =>
-    runPrepared(prepare(kind, list), subject, context(scope), runNamed);
+  const match = (
+    kind: MatchKind,
+    list: string,
+    subject: Subject,
+    scope: ExpandScope,
+  ): Awaitable<ListAnswer> => runPrepared(prepare(kind, list), subject, context(scope), runNamed);
 
   return {
     matchDomainList: (list, domain, scope) => match('domain', list, domainSubject(domain), scope),
@@ -75,7 +96,8 @@ export function createLists(named: NamedLists, environment: ListEnvironment = th
     matchLocalPartList: (list, localPart, scope, options) =>
       match('local_part', list, localPartSubject(localPart, options?.caseful === true), scope),
     matchList(kind, list, text, scope, listTainted = false) {
-      if (kind === 'host' && text !== '' && ipOctets(text) === undefined) return defer(`"${text}" is not an IP address`);
+      if (kind === 'host' && text !== '' && ipOctets(text) === undefined)
+        return defer(`"${text}" is not an IP address`);
       const subject = subjectOf(kind, text);
       return runSteps(compileCached(kind, list, listTainted), subject, context(scope), runNamed);
     },
@@ -109,13 +131,19 @@ function prepare(kind: MatchKind, text: string): Prepared {
 
 function prepareNew(kind: MatchKind, text: string): Prepared {
   const template = parseTemplate(text);
-  if (template.kind !== 'template') return { kind: 'broken', reason: `failed to expand "${text}" while checking a list: ${template.reason}` };
+  if (template.kind !== 'template')
+    return { kind: 'broken', reason: `failed to expand "${text}" while checking a list: ${template.reason}` };
   const constant = constantText(template);
   if (constant !== undefined) return { kind: 'compiled', list: compileList(kind, constant, false) };
   return { kind: 'template', listKind: kind, template };
 }
 
-function runPrepared(ready: Prepared, subject: Subject, context: MatchContext, runNamed: NamedRunner): Awaitable<ListAnswer> {
+function runPrepared(
+  ready: Prepared,
+  subject: Subject,
+  context: MatchContext,
+  runNamed: NamedRunner,
+): Awaitable<ListAnswer> {
   switch (ready.kind) {
     case 'compiled':
       return runSteps(ready.list, subject, context, runNamed);
@@ -124,7 +152,8 @@ function runPrepared(ready: Prepared, subject: Subject, context: MatchContext, r
     case 'template': {
       const run = (r: Expansion): Awaitable<ListAnswer> => {
         if (r.kind === 'forced-fail') return no;
-        if (r.kind !== 'ok') return defer(`failed to expand "${ready.template.source}" while checking a list: ${r.reason}`);
+        if (r.kind !== 'ok')
+          return defer(`failed to expand "${ready.template.source}" while checking a list: ${r.reason}`);
         return runSteps(compileCached(ready.listKind, r.text, r.tainted), subject, context, runNamed);
       };
       const r = expand(ready.template, context.scope);
@@ -179,8 +208,11 @@ function addressSubject(address: string): Subject {
 function hostSubject(address: string, scope: ExpandScope): Subject {
   const { connection } = scope;
   const text = withoutMapping(address);
-  const name = connection !== undefined && connection.hostAddress === address ? connection.hostName : undefined;
-  return name === undefined ? { text, original: address, caseful: false } : { text, original: address, caseful: false, hostName: name };
+  const name =
+    connection !== undefined && connection.hostAddress === address ? connection.hostName : undefined;
+  return name === undefined
+    ? { text, original: address, caseful: false }
+    : { text, original: address, caseful: false, hostName: name };
 }
 
 let addresses: readonly string[] = [];

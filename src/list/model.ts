@@ -63,8 +63,19 @@ export type Step =
   | { readonly kind: 'named'; readonly negated: boolean; readonly name: string }
   | { readonly kind: 'file'; readonly negated: boolean; readonly path: string }
   /** Literal items with the same sign that stand together. */
-  | { readonly kind: 'literals'; readonly negated: boolean; readonly folded: ReadonlyMap<string, ListAnswer>; readonly exact: ReadonlyMap<string, ListAnswer> }
-  | { readonly kind: 'item'; readonly negated: boolean; readonly test: ItemTest; readonly unknown: Unfound; readonly deferred: Unfound };
+  | {
+      readonly kind: 'literals';
+      readonly negated: boolean;
+      readonly folded: ReadonlyMap<string, ListAnswer>;
+      readonly exact: ReadonlyMap<string, ListAnswer>;
+    }
+  | {
+      readonly kind: 'item';
+      readonly negated: boolean;
+      readonly test: ItemTest;
+      readonly unknown: Unfound;
+      readonly deferred: Unfound;
+    };
 
 export interface CompiledList {
   readonly kind: MatchKind;

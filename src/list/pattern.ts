@@ -59,15 +59,20 @@ function sameAs(subject: Subject, text: string): boolean {
 function atItem(pattern: string): CompiledItem | undefined {
   if (pattern === '@')
     return {
-      test: (subject, { scope }) => (sameAs(subject, scope.main.primaryHostname) ? yes(scope.main.primaryHostname, false) : no),
+      test: (subject, { scope }) =>
+        sameAs(subject, scope.main.primaryHostname) ? yes(scope.main.primaryHostname, false) : no,
     };
   if (pattern === '@[]') {
     const answer = yes(pattern, false);
     return {
       test: ({ text }, { environment }) =>
-        text.startsWith('[') && text.endsWith(']') && environment.localAddresses().includes(text.slice(1, -1)) ? answer : no,
+        text.startsWith('[') && text.endsWith(']') && environment.localAddresses().includes(text.slice(1, -1))
+          ? answer
+          : no,
     };
   }
   const mx = /^@mx_(?:any|primary|secondary)(?:\/|$)/i.exec(pattern);
-  return mx === null ? undefined : broken(`"${pattern}" in a domain list is not supported: it needs MX lookups`);
+  return mx === null
+    ? undefined
+    : broken(`"${pattern}" in a domain list is not supported: it needs MX lookups`);
 }

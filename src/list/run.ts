@@ -2,10 +2,25 @@
 import { lowerAscii } from '../expand/ascii.ts';
 import type { Awaitable, ListAnswer, MatchKind } from '../expand/scope.ts';
 import { readListFile } from './list-file.ts';
-import { makeCaseful, defer, no, plainYes, type CompiledList, type ItemAnswer, type MatchContext, type Step, type Subject } from './model.ts';
+import {
+  makeCaseful,
+  defer,
+  no,
+  plainYes,
+  type CompiledList,
+  type ItemAnswer,
+  type MatchContext,
+  type Step,
+  type Subject,
+} from './model.ts';
 
 /** Finds and runs a named list. */
-export type NamedRunner = (kind: MatchKind, name: string, subject: Subject, context: MatchContext) => Awaitable<ListAnswer>;
+export type NamedRunner = (
+  kind: MatchKind,
+  name: string,
+  subject: Subject,
+  context: MatchContext,
+) => Awaitable<ListAnswer>;
 
 /**
  * Answers for the subject. `endsNegated` is the sign of the last item before `from`, which decides where no item matches:
@@ -33,7 +48,9 @@ export function runSteps(
       if (file.kind === 'defer') return file;
       const r = runFile(file.list, step.negated, subject, context);
       if (r instanceof Promise)
-        return r.then((v) => (typeof v === 'object' ? v : runSteps(list, subject, context, runNamed, i + 1, v)));
+        return r.then((v) =>
+          typeof v === 'object' ? v : runSteps(list, subject, context, runNamed, i + 1, v),
+        );
       if (typeof r === 'object') return r;
       endsNegated = r;
       continue;
@@ -41,7 +58,9 @@ export function runSteps(
     const { negated } = step;
     const answer = ask(list.kind, step, subject, context, runNamed);
     if (answer instanceof Promise)
-      return answer.then((a) => decide(step, negated, a) ?? runSteps(list, subject, context, runNamed, i + 1, negated));
+      return answer.then(
+        (a) => decide(step, negated, a) ?? runSteps(list, subject, context, runNamed, i + 1, negated),
+      );
     const decided = decide(step, negated, answer);
     if (decided !== undefined) return decided;
     endsNegated = negated;
@@ -58,7 +77,9 @@ function ask(
 ): Awaitable<ItemAnswer> {
   switch (step.kind) {
     case 'literals':
-      return (subject.caseful ? step.exact.get(subject.text) : step.folded.get(lowerAscii(subject.text))) ?? no;
+      return (
+        (subject.caseful ? step.exact.get(subject.text) : step.folded.get(lowerAscii(subject.text))) ?? no
+      );
     case 'named':
       return runNamed(kind, step.name, subject, context);
     case 'item':
@@ -84,7 +105,10 @@ function decide(step: Step, negated: boolean, answer: ItemAnswer): ListAnswer | 
   }
 }
 
-function openFile(list: CompiledList, path: string): { kind: 'file'; list: CompiledList } | { kind: 'defer'; reason: string } {
+function openFile(
+  list: CompiledList,
+  path: string,
+): { kind: 'file'; list: CompiledList } | { kind: 'defer'; reason: string } {
   if (list.tainted) return defer(`Tainted filename '${path}' in a list: it came from the wire`);
   const file = readListFile(list.kind, path);
   return typeof file === 'string' ? defer(file) : { kind: 'file', list: file };
@@ -102,11 +126,14 @@ function runFile(
   let endsNegated = negatedBefore;
   for (let i = from; i < file.steps.length; i++) {
     const step = file.steps[i];
-    if (step === undefined || step.kind === 'caseful' || step.kind === 'file' || step.kind === 'named') continue;
+    if (step === undefined || step.kind === 'caseful' || step.kind === 'file' || step.kind === 'named')
+      continue;
     const sign = step.negated !== negated;
     const answer = ask(file.kind, step, subject, context, noNames);
     if (answer instanceof Promise)
-      return answer.then((a) => decide(step, sign, a) ?? runFile(file, negated, subject, context, i + 1, sign));
+      return answer.then(
+        (a) => decide(step, sign, a) ?? runFile(file, negated, subject, context, i + 1, sign),
+      );
     const decided = decide(step, sign, answer);
     if (decided !== undefined) return decided;
     endsNegated = sign;

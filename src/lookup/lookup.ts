@@ -32,13 +32,18 @@ export function createLookups(drivers: readonly LookupDriver[]): ExpandServices[
   const byType = new Map(drivers.map((d) => [d.type, d]));
   return (request) => {
     const driver = byType.get(request.type);
-    if (driver === undefined) return defer(`lookup type "${request.type}" is not available (there is no driver for it)`);
-    if (driver.style === 'query') return answer(driver.find('', request.key, options(request)), request, undefined);
+    if (driver === undefined)
+      return defer(`lookup type "${request.type}" is not available (there is no driver for it)`);
+    if (driver.style === 'query')
+      return answer(driver.find('', request.key, options(request)), request, undefined);
     const { file } = request;
     if (file === undefined) return defer(`"${request.type}" lookup without a file name`);
     if (request.fileTainted)
-      return defer(`tainted file name for the ${request.type} lookup: "${file}"; use a value that a lookup gave instead`);
-    if (!file.startsWith('/')) return defer(`failed to open ${file} for ${request.type} lookup: not an absolute path`);
+      return defer(
+        `tainted file name for the ${request.type} lookup: "${file}"; use a value that a lookup gave instead`,
+      );
+    if (!file.startsWith('/'))
+      return defer(`failed to open ${file} for ${request.type} lookup: not an absolute path`);
     if (request.key === '') return { kind: 'missing' };
     if (request.partial === undefined && request.defaultStar === undefined)
       return answer(driver.find(file, request.key, options(request)), request, undefined);
@@ -61,7 +66,7 @@ function options(request: LookupRequest): readonly string[] {
 /** Every key to try, in order (Exim manual, "Partial matching in single-key lookups", "Default values in single-key lookups"). */
 function candidates(request: LookupRequest): Candidate[] {
   const { key, partial, defaultStar } = request;
-  const all: Candidate[] = [{ key }];
+  const all: Candidate[] = [partial === undefined ? { key } : { key, parts: ['', key] }];
   if (partial !== undefined) {
     const { affix, minimum } = partial;
     if (affix !== '') all.push({ key: affix + key, parts: ['', key] });
@@ -77,9 +82,9 @@ function candidates(request: LookupRequest): Candidate[] {
   }
   if (defaultStar === '*@') {
     const at = key.lastIndexOf('@');
-    if (at > 0) all.push({ key: `*${key.slice(at)}` });
+    if (at > 0) all.push({ key: `*${key.slice(at)}`, parts: [key.slice(0, at), ''] });
   }
-  if (defaultStar !== undefined && !all.some((c) => c.key === '*')) all.push({ key: '*' });
+  if (defaultStar !== undefined && !all.some((c) => c.key === '*')) all.push({ key: '*', parts: [key, ''] });
   return all;
 }
 
@@ -96,8 +101,11 @@ function search(
     if (candidate === undefined) break;
     const found = driver.find(file, candidate.key, known);
     if (found instanceof Promise)
-      return found.then((a): Awaitable<LookupAnswer> =>
-        a.kind === 'missing' ? search(driver, file, request, keys, i + 1) : translate(a, request, candidate),
+      return found.then(
+        (a): Awaitable<LookupAnswer> =>
+          a.kind === 'missing'
+            ? search(driver, file, request, keys, i + 1)
+            : translate(a, request, candidate),
       );
     if (found.kind !== 'missing') return translate(found, request, candidate);
   }
@@ -125,7 +133,9 @@ function translate(a: DriverAnswer, request: LookupRequest, candidate: Candidate
     case 'found': {
       if (candidate?.parts === undefined && request.options.length === 0) return a;
       const value = request.options.includes('ret=key') ? request.key : a.value;
-      return candidate?.parts === undefined ? { kind: 'found', value } : { kind: 'found', value, parts: candidate.parts };
+      return candidate?.parts === undefined
+        ? { kind: 'found', value }
+        : { kind: 'found', value, parts: candidate.parts };
     }
   }
 }

@@ -92,6 +92,7 @@ function skipSpace(text: string, from: number, except: number): number {
 /** Drops white space at the end, but a character after a backslash stays. */
 function trimEnd(item: string): string {
   let end = item.length;
-  while (end > 0 && isSpace(item.charCodeAt(end - 1)) && (end === 1 || item.charCodeAt(end - 2) !== 0x5c)) end--;
+  while (end > 0 && isSpace(item.charCodeAt(end - 1)) && (end === 1 || item.charCodeAt(end - 2) !== 0x5c))
+    end--;
   return end === item.length ? item : item.slice(0, end);
 }

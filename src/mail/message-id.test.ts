@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { base62, parseQueueId, queueIdGenerator } from './message-id.ts';
 
 test('an id has the form of Exim and says its second', () => {

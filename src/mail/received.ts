@@ -21,3 +21,33 @@ let dateText = '';
 function two(n: number): string {
   return n < 10 ? `0${n}` : `${n}`;
 }
+
+export interface ReceivedFacts {
+  readonly id: string;
+  readonly hostAddress?: string;
+  readonly hostName?: string;
+  readonly helo?: string;
+  readonly by: string;
+  readonly protocol: string;
+  /** What stands in parentheses after `with`. */
+  readonly program: string;
+  /** The reverse path, empty for `<>`. */
+  readonly sender: string;
+  /** Only where there is one recipient: more would tell each of the others. */
+  readonly recipient?: string;
+  readonly atMs: number;
+}
+
+/** The Received field that an edge adds, with its final CRLF, in the form of Exim's default `received_header_text` (RFC 5321 §4.4). */
+export function receivedField(f: ReceivedFacts): string {
+  const from = f.hostAddress === undefined ? '' : `from ${hostClause(f.hostAddress, f.hostName, f.helo)}\r\n\t`;
+  const sender = f.sender === '' ? '' : `(envelope-from <${f.sender}>)\r\n\t`;
+  const recipient = f.recipient === undefined ? '' : `\r\n\tfor ${f.recipient}`;
+  return `Received: ${from}by ${f.by} with ${f.protocol} (${f.program})\r\n\t${sender}id ${f.id}${recipient};\r\n\t${formatDate(f.atMs)}\r\n`;
+}
+
+/** Exim's `$sender_rcvhost`. */
+function hostClause(address: string, name: string | undefined, helo: string | undefined): string {
+  if (name === undefined) return helo === undefined ? `[${address}]` : `[${address}] (helo=${helo})`;
+  return helo === undefined || helo.toLowerCase() === name.toLowerCase() ? `${name} ([${address}])` : `${name} ([${address}] helo=${helo})`;
+}

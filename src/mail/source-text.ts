@@ -24,12 +24,16 @@ export function sliceSource(source: SourceText, start: number, end: number = sou
       inside[0] = first;
     }
   }
-  return inside.length <= 1 && inside[0]?.macro !== true ? { text, position } : { text, position, parts: inside };
+  return inside.length <= 1 && inside[0]?.macro !== true
+    ? { text, position }
+    : { text, position, parts: inside };
 }
 
 /** The text without white space at both ends. */
 export function trimSource(source: SourceText): SourceText {
   const start = source.text.length - source.text.trimStart().length;
   const end = source.text.trimEnd().length;
-  return start === 0 && end === source.text.length ? source : sliceSource(source, start, Math.max(start, end));
+  return start === 0 && end === source.text.length
+    ? source
+    : sliceSource(source, start, Math.max(start, end));
 }

@@ -11,6 +11,12 @@ export interface ByteStream {
   listen(listener: ByteStreamListener): void;
 }
 
+export interface ConnectOptions {
+  /** Limit of the connection being made (or the command being started), milliseconds; 0 leaves it to the system. */
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal;
+}
+
 export interface ByteStreamListener {
   /** The octets are only good during the call: the buffer is used again. */
   received(octets: Uint8Array): void;

@@ -2,15 +2,9 @@
 import { connect as connectSocket, type Socket } from 'node:net';
 import type { Endpoint } from '../mail/endpoint.ts';
 import { MailError } from '../mail/mail-error.ts';
-import { type ByteStream, Inlet } from './byte-stream.ts';
+import { type ByteStream, type ConnectOptions, Inlet } from './byte-stream.ts';
 import { connectPipe } from './pipe-stream.ts';
 import { systemErrorText } from './system-error.ts';
-
-export interface ConnectOptions {
-  /** Limit of the connection being made (or the command being started), milliseconds; 0 leaves it to the system. */
-  readonly timeoutMs: number;
-  readonly signal?: AbortSignal;
-}
 
 /** Replies are short; one read rarely brings more. */
 const readOctets = 4096;

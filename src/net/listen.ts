@@ -29,7 +29,8 @@ export interface Listener {
   readonly connections: number;
   /**
    * Takes no more connections and asks sessions to stop at their next command; resolves when all have ended.
-   * @param graceMs after this the remaining connections are cut. Default 5000.
+   * @param graceMs after this the remaining connections are cut, and a session that does not end even then is no longer
+   *   waited for. Default 5000. A second call can only shorten it.
    */
   close(graceMs?: number): Promise<void>;
 }
@@ -47,8 +48,10 @@ export async function listen(
   options.signal?.throwIfAborted();
   if (at.kind === 'unix') await removeStaleSocket(at.path);
   const open = new Set<ServerConnection>();
-  let idle: (() => void) | undefined;
+  const allEnded = Promise.withResolvers<void>();
   let closing: Promise<void> | undefined;
+  let cutAtMs = Infinity;
+  let cutTimer: NodeJS.Timeout | undefined;
   const max = options.maxConnections ?? 0;
 
   const serve = async (socket: Socket): Promise<void> => {
@@ -63,7 +66,7 @@ export async function listen(
     }
     await connection.close();
     open.delete(connection);
-    if (open.size === 0) idle?.();
+    if (closing !== undefined && open.size === 0) allEnded.resolve();
   };
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
     if (max > 0 && open.size >= max) refuse(socket, options.busyReply);
@@ -72,29 +75,37 @@ export async function listen(
   await bind(server, at, options);
   server.on('error', (error) => options.onError?.(error));
 
-  const close = async (graceMs: number): Promise<void> => {
+  const cutAfter = (graceMs: number): void => {
+    const atMs = performance.now() + graceMs;
+    if (atMs >= cutAtMs) return;
+    cutAtMs = atMs;
+    clearTimeout(cutTimer);
+    cutTimer = setTimeout(() => {
+      for (const connection of open) connection.destroy();
+      cutTimer = setTimeout(() => allEnded.resolve(), 1_000);
+    }, graceMs);
+  };
+  const stopAll = async (): Promise<void> => {
     options.signal?.removeEventListener('abort', onAbort);
     const stopped = new Promise<void>((resolve) => {
       server.close(() => resolve());
     });
     for (const connection of open) connection.stop();
-    if (open.size > 0) {
-      const cut = setTimeout(() => {
-        for (const connection of open) connection.destroy();
-      }, graceMs);
-      await new Promise<void>((resolve) => {
-        idle = resolve;
-      });
-      clearTimeout(cut);
-    }
+    if (open.size === 0) allEnded.resolve();
+    await allEnded.promise;
+    clearTimeout(cutTimer);
     await stopped;
   };
-  const closeOnce = (graceMs = 5_000): Promise<void> => (closing ??= close(graceMs));
+  const closeOnce = (graceMs = 5_000): Promise<void> => {
+    cutAfter(graceMs);
+    return (closing ??= stopAll());
+  };
   const onAbort = (): void => void closeOnce();
   options.signal?.addEventListener('abort', onAbort, { once: true });
 
   const bound = server.address();
-  const address = at.kind === 'tcp' && bound !== null && typeof bound === 'object' ? { ...at, port: bound.port } : at;
+  const address =
+    at.kind === 'tcp' && bound !== null && typeof bound === 'object' ? { ...at, port: bound.port } : at;
   return {
     address,
     get connections() {
@@ -107,7 +118,9 @@ export async function listen(
 function bind(server: Server, at: ListenAddress, options: ListenOptions): Promise<void> {
   const backlog = options.backlog ?? 511;
   return new Promise((resolve, reject) => {
-    server.once('error', (cause) => reject(new MailError('CONNECT', `cannot listen on ${describe(at)}: ${cause.message}`, { cause })));
+    server.once('error', (cause) =>
+      reject(new MailError('CONNECT', `cannot listen on ${describe(at)}: ${cause.message}`, { cause })),
+    );
     if (at.kind === 'tcp') {
       server.listen({ host: at.host, port: at.port, backlog }, () => {
         server.removeAllListeners('error');
@@ -150,7 +163,8 @@ function refuse(socket: Socket, text: string | undefined): void {
 async function removeStaleSocket(path: string): Promise<void> {
   const stat = lstatSync(path, { throwIfNoEntry: false });
   if (stat === undefined) return;
-  if (!stat.isSocket()) throw new MailError('CONNECT', `cannot listen on ${path}: it exists and is not a socket`);
+  if (!stat.isSocket())
+    throw new MailError('CONNECT', `cannot listen on ${path}: it exists and is not a socket`);
   const answered = await new Promise<boolean>((resolve) => {
     const probe = connect({ path });
     probe.once('connect', () => {
@@ -158,9 +172,12 @@ async function removeStaleSocket(path: string): Promise<void> {
       resolve(true);
     });
     // Only a refusal proves that nobody listens; a full backlog (EAGAIN) or a missing permission does not.
-    probe.once('error', (error: NodeJS.ErrnoException) => resolve(error.code !== 'ECONNREFUSED' && error.code !== 'ENOENT'));
+    probe.once('error', (error: NodeJS.ErrnoException) =>
+      resolve(error.code !== 'ECONNREFUSED' && error.code !== 'ENOENT'),
+    );
   });
-  if (answered) throw new MailError('CONNECT', `cannot listen on ${path}: another process is listening there`);
+  if (answered)
+    throw new MailError('CONNECT', `cannot listen on ${path}: another process is listening there`);
   try {
     unlinkSync(path);
   } catch (cause) {

@@ -2,8 +2,7 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
 import { MailError } from '../mail/mail-error.ts';
-import { type ByteStream, Inlet } from './byte-stream.ts';
-import type { ConnectOptions } from './connect.ts';
+import { type ByteStream, type ConnectOptions, Inlet } from './byte-stream.ts';
 import { systemErrorText } from './system-error.ts';
 
 /** What a command says on its standard error is kept up to here, for the log. */

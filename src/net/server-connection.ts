@@ -11,8 +11,9 @@ export type ReadEnd = 'end' | 'lost' | 'timeout' | 'stop';
 const maxQueuedOctets = 64 * 1024;
 /** Written octets the client has not taken; beyond this nothing more is read from it until it does. */
 const maxUnsentOctets = 64 * 1024;
-/** How long a client may take to close after we did, so that our last reply is not lost to a reset. */
+/** How long a client may take to close after we did, and how much it may still send, so that our last reply is not lost to a reset. */
 const lingerMs = 2_000;
+const lingerOctets = 1024 * 1024;
 
 export interface PeerAddress {
   /** IPv4-mapped IPv6 addresses are given as IPv4; empty for a UNIX socket. */
@@ -33,6 +34,8 @@ export class ServerConnection implements Waiter {
   readonly #socket: Socket;
   #queue: Buffer[] = [];
   #queuedOctets = 0;
+  /** Octets that came after we closed. */
+  #dropped = 0;
   #out = '';
   #ended: 'end' | 'lost' | undefined;
   #stopping = false;
@@ -46,7 +49,11 @@ export class ServerConnection implements Waiter {
     this.#socket = socket;
     deadlines.add(this);
     socket.on('data', (chunk: Buffer) => {
-      if (this.#closing) return;
+      if (this.#closing) {
+        this.#dropped += chunk.length;
+        if (this.#dropped > lingerOctets) socket.destroy();
+        return;
+      }
       this.#queue.push(chunk);
       this.#queuedOctets += chunk.length;
       if (this.#queuedOctets >= maxQueuedOctets) socket.pause();
@@ -152,7 +159,7 @@ export class ServerConnection implements Waiter {
     this.#queue = [];
     const text = this.#out;
     this.#out = '';
-    if (this.#ended === 'lost' || !this.#socket.writable) this.#socket.destroy();
+    if (this.#ended === 'lost' || !this.#socket.writable || this.isCongested) this.#socket.destroy();
     else {
       // Input is still read and dropped: closing over unread input would reset the connection under our last reply.
       this.#socket.resume();

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { formatAddress } from '../mail/address.ts';
 import { isHeloName, parseCommand } from './command.ts';
 import type { Command, Grammar } from './grammar.ts';
@@ -15,7 +15,15 @@ const exim: Grammar = {
   unqualified: false,
   domainLiterals: false,
 };
-const strict: Grammar = { ...exim, dsn: false, orcpt: false, size: false, smtputf8: false, loosePath: false, unqualified: true };
+const strict: Grammar = {
+  ...exim,
+  dsn: false,
+  orcpt: false,
+  size: false,
+  smtputf8: false,
+  loosePath: false,
+  unqualified: true,
+};
 const parse = (line: string, g: Grammar = exim): Command => parseCommand(line, g);
 
 function sender(line: string, g?: Grammar): string {
@@ -27,7 +35,11 @@ function sender(line: string, g?: Grammar): string {
 function fault(line: string, g?: Grammar): string {
   const c = parse(line, g);
   assert.ok(c.verb === 'error', JSON.stringify(c));
-  return c.error.kind === 'path' ? `path ${c.error.fault.kind}` : c.error.kind === 'parameter' ? `${c.error.name} ${c.error.fault}` : c.error.kind;
+  return c.error.kind === 'path'
+    ? `path ${c.error.fault.kind}`
+    : c.error.kind === 'parameter'
+      ? `${c.error.name} ${c.error.fault}`
+      : c.error.kind;
 }
 
 describe('parseCommand', () => {
@@ -69,9 +81,18 @@ describe('parseCommand', () => {
   });
   it('reads parameters', () => {
     const c = parse('MAIL FROM:<a@b.test> SIZE=10 body=8bitmime SMTPUTF8 RET=hdrs ENVID=a+2Bb');
-    assert.deepEqual(c.verb === 'MAIL' && c.params, { declaredSize: 10, body: '8BITMIME', smtputf8: true, ret: 'HDRS', envid: 'a+2Bb' });
+    assert.deepEqual(c.verb === 'MAIL' && c.params, {
+      declaredSize: 10,
+      body: '8BITMIME',
+      smtputf8: true,
+      ret: 'HDRS',
+      envid: 'a+2Bb',
+    });
     const r = parse('RCPT TO:<a@b.test> NOTIFY=SUCCESS,delay ORCPT=rfc822;a+40b');
-    assert.deepEqual(r.verb === 'RCPT' && [r.recipient.notify, r.recipient.orcpt], [['success', 'delay'], 'rfc822;a+40b']);
+    assert.deepEqual(r.verb === 'RCPT' && [r.recipient.notify, r.recipient.orcpt], [
+      ['success', 'delay'],
+      'rfc822;a+40b',
+    ]);
     const never = parse('RCPT TO:<a@b.test> NOTIFY=never');
     assert.equal(never.verb === 'RCPT' && never.recipient.notify, 'never');
   });
@@ -99,19 +120,55 @@ describe('parseCommand', () => {
     assert.equal(fault('BDAT 10 LAST x'), 'chunk-marker');
   });
   it('never throws, and what it accepts has no line end or null recipient in it', () => {
-    const octets = fc.string({ unit: fc.integer({ min: 0, max: 255 }).map((c) => String.fromCharCode(c)), maxLength: 60 });
+    const octets = fc.string({
+      unit: fc.integer({ min: 0, max: 255 }).map((c) => String.fromCharCode(c)),
+      maxLength: 60,
+    });
     const tokens = fc.array(
-      fc.constantFrom('MAIL', 'RCPT', ' ', 'FROM:', 'TO:', '<', '>', '@', 'a', '"', '\\', '.', ',', ':', '[', ']', 'SIZE=', 'NOTIFY=', 'ORCPT=', ';', '+', '\xff', '\t', '='),
+      fc.constantFrom(
+        'MAIL',
+        'RCPT',
+        ' ',
+        'FROM:',
+        'TO:',
+        '<',
+        '>',
+        '@',
+        'a',
+        '"',
+        '\\',
+        '.',
+        ',',
+        ':',
+        '[',
+        ']',
+        'SIZE=',
+        'NOTIFY=',
+        'ORCPT=',
+        ';',
+        '+',
+        '\xff',
+        '\t',
+        '=',
+      ),
       { maxLength: 25 },
     );
     fc.assert(
-      fc.property(fc.oneof(octets, tokens.map((t) => t.join('')), tokens.map((t) => `RCPT TO:${t.join('')}`)), fc.boolean(), (line, lax) => {
-        const c = parse(line, lax ? exim : strict);
-        if (c.verb === 'RCPT') {
-          assert.notEqual(c.recipient.address.local, '');
-          assert.doesNotMatch(formatAddress(c.recipient.address), /[\r\n\0]/);
-        }
-      }),
+      fc.property(
+        fc.oneof(
+          octets,
+          tokens.map((t) => t.join('')),
+          tokens.map((t) => `RCPT TO:${t.join('')}`),
+        ),
+        fc.boolean(),
+        (line, lax) => {
+          const c = parse(line, lax ? exim : strict);
+          if (c.verb === 'RCPT') {
+            assert.notEqual(c.recipient.address.local, '');
+            assert.doesNotMatch(formatAddress(c.recipient.address), /[\r\n\0]/);
+          }
+        },
+      ),
       { numRuns: 5000 },
     );
   });
@@ -119,8 +176,10 @@ describe('parseCommand', () => {
 
 describe('isHeloName', () => {
   it('takes what Exim takes', () => {
-    for (const good of ['a', 'a.b-c.test', 'a.test.', '[192.0.2.1]', '[IPv6:2001:db8::1]', '-']) assert.ok(isHeloName(good, ''), good);
-    for (const bad of ['', 'a b', 'a_b', '[192.0.2.1', 'a;b', '[x]', '\xe9']) assert.ok(!isHeloName(bad, ''), bad);
+    for (const good of ['a', 'a.b-c.test', 'a.test.', '[192.0.2.1]', '[IPv6:2001:db8::1]', '-'])
+      assert.ok(isHeloName(good, ''), good);
+    for (const bad of ['', 'a b', 'a_b', '[192.0.2.1', 'a;b', '[x]', '\xe9'])
+      assert.ok(!isHeloName(bad, ''), bad);
     assert.ok(isHeloName('a_b', '_'));
   });
 });

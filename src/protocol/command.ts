@@ -66,7 +66,8 @@ function parseMail(text: string, grammar: Grammar): Command {
   if (!hasKeyword(text, 'FROM:')) return bad('MAIL', { kind: 'no-keyword', verb: 'MAIL' });
   const operand = text.slice(10);
   const path = parsePath(operand, { ...pathRules(grammar), nullPath: true, postmaster: false });
-  if (path.kind === 'fault') return bad('MAIL', { kind: 'path', verb: 'MAIL', fault: path.fault, operand: operand.trimStart() });
+  if (path.kind === 'fault')
+    return bad('MAIL', { kind: 'path', verb: 'MAIL', fault: path.fault, operand: operand.trimStart() });
   if (path.rest === '') return { verb: 'MAIL', sender: path.address, params: noParams };
   const params = parseMailParams(path.rest, grammar);
   if ('error' in params) return bad('MAIL', paramError('MAIL', operand, params));
@@ -77,9 +78,11 @@ function parseRcpt(text: string, grammar: Grammar): Command {
   if (!hasKeyword(text, 'TO:')) return bad('RCPT', { kind: 'no-keyword', verb: 'RCPT' });
   const operand = text.slice(8);
   const path = parsePath(operand, { ...pathRules(grammar), nullPath: false, postmaster: true });
-  if (path.kind === 'fault') return bad('RCPT', { kind: 'path', verb: 'RCPT', fault: path.fault, operand: operand.trimStart() });
+  if (path.kind === 'fault')
+    return bad('RCPT', { kind: 'path', verb: 'RCPT', fault: path.fault, operand: operand.trimStart() });
   // parsePath was told to refuse the null path; the check is for the type.
-  if (path.address === null) return bad('RCPT', { kind: 'path', verb: 'RCPT', fault: { kind: 'null' }, operand });
+  if (path.address === null)
+    return bad('RCPT', { kind: 'path', verb: 'RCPT', fault: { kind: 'null' }, operand });
   if (path.rest === '') return { verb: 'RCPT', recipient: { address: path.address } };
   const params = parseRcptParams(path.rest, grammar);
   if ('error' in params) return bad('RCPT', paramError('RCPT', operand, params));
@@ -101,7 +104,8 @@ function parseBdat(argument: string): Command {
   const octets = /^\d{1,15}$/.test(size) ? Number(size) : undefined;
   if (octets === undefined) return bad('BDAT', { kind: 'chunk-size' });
   if (marker === undefined) return { verb: 'BDAT', octets, last: false };
-  if (marker.toUpperCase() !== 'LAST' || more !== undefined) return bad('BDAT', { kind: 'chunk-marker', octets });
+  if (marker.toUpperCase() !== 'LAST' || more !== undefined)
+    return bad('BDAT', { kind: 'chunk-marker', octets });
   return { verb: 'BDAT', octets, last: true };
 }
 
@@ -115,7 +119,8 @@ function bad(of: string, error: CommandError): Command {
  */
 export function isHeloName(argument: string, allowChars: string): boolean {
   if (/^[A-Za-z0-9.-]+$/.test(argument)) return true;
-  if (argument.startsWith('[')) return /^\[(?:IPv6:[0-9A-Fa-f:.]+|[0-9.]+|[0-9A-Fa-f]*:[0-9A-Fa-f:.]+)\]$/i.test(argument);
+  if (argument.startsWith('['))
+    return /^\[(?:IPv6:[0-9A-Fa-f:.]+|[0-9.]+|[0-9A-Fa-f]*:[0-9A-Fa-f:.]+)\]$/i.test(argument);
   if (argument === '') return false;
   for (const c of argument) if (!/[A-Za-z0-9.-]/.test(c) && !allowChars.includes(c)) return false;
   return true;

@@ -71,7 +71,8 @@ export class ContentScanner {
           return this.#spoil('bare-lf', from, newline + from, line);
         }
         this.state = carriage < 0 ? 'inside' : 'after-cr';
-        if (carriage >= 0 && carriage + from + 1 < to) return this.#spoil('bare-cr', from, carriage + from + 1, line);
+        if (carriage >= 0 && carriage + from + 1 < to)
+          return this.#spoil('bare-cr', from, carriage + from + 1, line);
         break;
       }
       at = newline + from + 1;

@@ -6,66 +6,70 @@ type Writable<T> = { -readonly [K in keyof T]: T[K] };
 /** Parameters of MAIL: SIZE (RFC 1870), BODY (RFC 6152), SMTPUTF8 (RFC 6531), RET and ENVID (RFC 3461). */
 export function parseMailParams(text: string, grammar: Grammar): MailParams | ParamFault {
   const out: Writable<MailParams> = {};
-  return eachParam(text, grammar, (name, value) => {
-    switch (name) {
-      case 'SIZE':
-        if (!grammar.size) return 'unknown';
-        if (out.declaredSize !== undefined) return 'repeated';
-        if (value === undefined || !/^\d{1,20}$/.test(value)) return 'value';
-        out.declaredSize = Math.min(Number(value), Number.MAX_SAFE_INTEGER);
-        return undefined;
-      case 'BODY': {
-        if (out.body !== undefined) return 'repeated';
-        const body = value?.toUpperCase();
-        if (body !== '7BIT' && body !== '8BITMIME') return 'value';
-        out.body = body;
-        return undefined;
+  return (
+    eachParam(text, grammar, (name, value) => {
+      switch (name) {
+        case 'SIZE':
+          if (!grammar.size) return 'unknown';
+          if (out.declaredSize !== undefined) return 'repeated';
+          if (value === undefined || !/^\d{1,20}$/.test(value)) return 'value';
+          out.declaredSize = Math.min(Number(value), Number.MAX_SAFE_INTEGER);
+          return undefined;
+        case 'BODY': {
+          if (out.body !== undefined) return 'repeated';
+          const body = value?.toUpperCase();
+          if (body !== '7BIT' && body !== '8BITMIME') return 'value';
+          out.body = body;
+          return undefined;
+        }
+        case 'SMTPUTF8':
+          if (!grammar.smtputf8 || value !== undefined) return 'unknown';
+          out.smtputf8 = true;
+          return undefined;
+        case 'RET': {
+          if (!grammar.dsn) return 'unknown';
+          if (out.ret !== undefined) return 'repeated';
+          const ret = value?.toUpperCase();
+          if (ret !== 'FULL' && ret !== 'HDRS') return 'value';
+          out.ret = ret;
+          return undefined;
+        }
+        case 'ENVID':
+          if (!grammar.dsn) return 'unknown';
+          if (out.envid !== undefined) return 'repeated';
+          if (value === undefined || value.length > 100 || !isXtext(value)) return 'value';
+          out.envid = value;
+          return undefined;
+        default:
+          return 'unknown';
       }
-      case 'SMTPUTF8':
-        if (!grammar.smtputf8 || value !== undefined) return 'unknown';
-        out.smtputf8 = true;
-        return undefined;
-      case 'RET': {
-        if (!grammar.dsn) return 'unknown';
-        if (out.ret !== undefined) return 'repeated';
-        const ret = value?.toUpperCase();
-        if (ret !== 'FULL' && ret !== 'HDRS') return 'value';
-        out.ret = ret;
-        return undefined;
-      }
-      case 'ENVID':
-        if (!grammar.dsn) return 'unknown';
-        if (out.envid !== undefined) return 'repeated';
-        if (value === undefined || value.length > 100 || !isXtext(value)) return 'value';
-        out.envid = value;
-        return undefined;
-      default:
-        return 'unknown';
-    }
-  }) ?? out;
+    }) ?? out
+  );
 }
 
 /** Parameters of RCPT: NOTIFY and ORCPT (RFC 3461 §4.1, §4.2). */
 export function parseRcptParams(text: string, grammar: Grammar): Omit<Recipient, 'address'> | ParamFault {
   const out: Writable<Omit<Recipient, 'address'>> = {};
-  return eachParam(text, grammar, (name, value) => {
-    if (name === 'NOTIFY') {
-      if (!grammar.dsn) return 'unknown';
-      if (out.notify !== undefined) return 'repeated';
-      const notify = parseNotify(value ?? '');
-      if (notify === undefined) return 'value';
-      out.notify = notify;
-      return undefined;
-    }
-    if (name === 'ORCPT') {
-      if (!grammar.dsn && !grammar.orcpt) return 'unknown';
-      if (out.orcpt !== undefined) return 'repeated';
-      if (value === undefined || value.length > 500 || !isOriginalRecipient(value)) return 'value';
-      out.orcpt = value;
-      return undefined;
-    }
-    return 'unknown';
-  }) ?? out;
+  return (
+    eachParam(text, grammar, (name, value) => {
+      if (name === 'NOTIFY') {
+        if (!grammar.dsn) return 'unknown';
+        if (out.notify !== undefined) return 'repeated';
+        const notify = parseNotify(value ?? '');
+        if (notify === undefined) return 'value';
+        out.notify = notify;
+        return undefined;
+      }
+      if (name === 'ORCPT') {
+        if (!grammar.dsn && !grammar.orcpt) return 'unknown';
+        if (out.orcpt !== undefined) return 'repeated';
+        if (value === undefined || value.length > 500 || !isOriginalRecipient(value)) return 'value';
+        out.orcpt = value;
+        return undefined;
+      }
+      return 'unknown';
+    }) ?? out
+  );
 }
 
 function eachParam(

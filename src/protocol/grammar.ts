@@ -28,8 +28,18 @@ export type CommandError =
   | { readonly kind: 'unexpected-argument' }
   /** MAIL without FROM:, RCPT without TO:. */
   | { readonly kind: 'no-keyword'; readonly verb: 'MAIL' | 'RCPT' }
-  | { readonly kind: 'path'; readonly verb: 'MAIL' | 'RCPT'; readonly fault: PathFault; readonly operand: string }
-  | { readonly kind: 'parameter'; readonly verb: 'MAIL' | 'RCPT'; readonly name: string; readonly fault: 'value' | 'repeated' }
+  | {
+      readonly kind: 'path';
+      readonly verb: 'MAIL' | 'RCPT';
+      readonly fault: PathFault;
+      readonly operand: string;
+    }
+  | {
+      readonly kind: 'parameter';
+      readonly verb: 'MAIL' | 'RCPT';
+      readonly name: string;
+      readonly fault: 'value' | 'repeated';
+    }
   /** A parameter that does not exist or was not offered. */
   | {
       readonly kind: 'unknown-parameter';
@@ -41,14 +51,38 @@ export type CommandError =
   | { readonly kind: 'chunk-marker'; readonly octets: number };
 
 export type PathFault =
-  | { readonly kind: 'empty' | 'leading-space' | 'no-open' | 'no-close' | 'null' | 'unqualified' | 'domain-literal' | 'domain' }
+  | {
+      readonly kind:
+        | 'empty'
+        | 'leading-space'
+        | 'no-open'
+        | 'no-close'
+        | 'null'
+        | 'unqualified'
+        | 'domain-literal'
+        | 'domain';
+    }
   /** What is wrong with the address, for a person. */
   | { readonly kind: 'address'; readonly reason: string }
   /** Text directly behind the `>`. */
   | { readonly kind: 'trailing'; readonly path: string; readonly text: string };
 
 export type Command =
-  | { readonly verb: 'HELO' | 'EHLO' | 'LHLO' | 'NOOP' | 'HELP' | 'VRFY' | 'EXPN' | 'ETRN' | 'STARTTLS' | 'AUTH' | 'XCLIENT'; readonly argument: string }
+  | {
+      readonly verb:
+        | 'HELO'
+        | 'EHLO'
+        | 'LHLO'
+        | 'NOOP'
+        | 'HELP'
+        | 'VRFY'
+        | 'EXPN'
+        | 'ETRN'
+        | 'STARTTLS'
+        | 'AUTH'
+        | 'XCLIENT';
+      readonly argument: string;
+    }
   | { readonly verb: 'MAIL'; readonly sender: ReversePath; readonly params: MailParams }
   | { readonly verb: 'RCPT'; readonly recipient: Recipient }
   | { readonly verb: 'DATA' | 'RSET' | 'QUIT' }
@@ -62,4 +96,3 @@ export interface ParamFault {
   /** The parameter and what follows it. */
   readonly text: string;
 }
-

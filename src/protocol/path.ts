@@ -28,7 +28,10 @@ export function parsePath(operand: string, rules: PathRules): PathResult {
   if (close < 0) return fault('no-close');
   const behind = operand.charCodeAt(close + 1);
   if (close + 1 < operand.length && behind !== 0x20) {
-    return { kind: 'fault', fault: { kind: 'trailing', path: operand.slice(start, close + 1), text: operand.slice(close + 1) } };
+    return {
+      kind: 'fault',
+      fault: { kind: 'trailing', path: operand.slice(start, close + 1), text: operand.slice(close + 1) },
+    };
   }
   return address(operand.slice(start + 1, close), operand.slice(close + 2), rules);
 }
@@ -81,8 +84,10 @@ function addressFault(text: string, reason: string): PathResult {
   const at = text.startsWith('"') ? text.lastIndexOf('@') : text.indexOf('@');
   if (at > 0 && !isSyntaxError(parseAddress(text.slice(0, at)))) return fault('domain');
   if (at === 0) return fault('domain');
-  if (/^[^\w"]/.test(text) && /^[\s<>()[\]:;,\\]/.test(text)) return because('missing or malformed local part');
-  if (text.startsWith('"') && reason.includes('unclosed')) return because('unmatched doublequote in local part');
+  if (/^[^\w"]/.test(text) && /^[\s<>()[\]:;,\\]/.test(text))
+    return because('missing or malformed local part');
+  if (text.startsWith('"') && reason.includes('unclosed'))
+    return because('unmatched doublequote in local part');
   return because(reason);
 }
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { Receiver, type ReceiverEvent, type ReceiverLimits } from './receiver.ts';
 
 const limits: ReceiverLimits = { maxCommandOctets: 64, maxDataLineOctets: 0, maxMessageOctets: 0 };
@@ -100,7 +100,7 @@ describe('DATA', () => {
       '\r\n.\r\r\n',
       '\r\r\n.\n',
     ]) {
-      const fault = /^\n/.test(end) || end === '\r\n.\n' ? 'bare-lf' : 'bare-cr';
+      const fault = end.startsWith('\n') || end === '\r\n.\n' ? 'bare-lf' : 'bare-cr';
       expect(`DATA\r\nx${end}MAIL FROM:<evil@example.test>\r\n\r\n.\r\nQUIT\r\n`, [
         'command "DATA"',
         `spoilt ${fault}`,

@@ -3,7 +3,7 @@
  * keeps leases alive, and stops without forgetting anything.
  */
 import type { QueueId } from '../mail/message-id.ts';
-import type { Claim, ClaimOptions, SpoolEntry } from '../spool/spool.ts';
+import type { Claim, SpoolEntry } from '../spool/spool.ts';
 import type { DeliveryContext } from './context.ts';
 import { deliverMessage } from './deliver.ts';
 import { createFrozenSweep } from './frozen-sweep.ts';
@@ -74,6 +74,8 @@ interface Waiting {
   readonly finished: (() => void) | undefined;
 }
 
+/** A queue run looks again for the bounces it made; bounces of bounces do not exist, so this is plenty. */
+const maxRounds = 10;
 /** At most this many messages are claimed at once. */
 const claimWidth = 32;
 
@@ -259,37 +261,41 @@ export function createQueueRunner(options: RunnerOptions): QueueRunner {
       const seen = new Set<QueueId>();
       const force = run.force !== undefined;
       const ids = force && run.id === undefined ? await listIds(context, run.force === 'frozen') : [run.id];
-      for (const id of ids) {
-        for (;;) {
-          if (stopping) return tried;
-          while (active.size + waiting.length >= maxMessages)
-            await Promise.race([...active.values()].map((a) => a.done));
-          const claimOptions: ClaimOptions = {
-            max:
-              id === undefined
-                ? Math.max(1, Math.min(claimWidth, maxMessages - active.size - waiting.length))
-                : 1,
-            leaseMs,
-            nowMs: nowMs(),
-            ...(id === undefined ? undefined : { id }),
-            ...(run.force === undefined ? undefined : { force: run.force }),
-          };
-          const claims = await spool.claim(claimOptions);
-          let fresh = 0;
-          for (const claim of claims) {
-            if (seen.has(claim.entry.id) || stopping) {
-              await giveBack(claim);
-              continue;
+      for (let round = 0; round === 0 || (round < maxRounds && tried > 0); round++) {
+        const before = tried;
+        for (const id of ids) {
+          for (;;) {
+            if (stopping) return tried;
+            while (active.size + waiting.length >= maxMessages)
+              await Promise.race([...active.values()].map((a) => a.done));
+            const claims = await spool.claim({
+              max:
+                id === undefined
+                  ? Math.max(1, Math.min(claimWidth, maxMessages - active.size - waiting.length))
+                  : 1,
+              leaseMs,
+              nowMs: nowMs(),
+              ...(id === undefined ? undefined : { id }),
+              ...(run.force === undefined ? undefined : { force: run.force }),
+            });
+            let fresh = 0;
+            for (const claim of claims) {
+              if (seen.has(claim.entry.id) || stopping) {
+                await giveBack(claim);
+                continue;
+              }
+              seen.add(claim.entry.id);
+              fresh++;
+              tried++;
+              running.push(new Promise((resolve) => take({ claim, force, finished: resolve })));
             }
-            seen.add(claim.entry.id);
-            fresh++;
-            tried++;
-            running.push(new Promise((resolve) => take({ claim, force, finished: resolve })));
+            if (id !== undefined || fresh === 0) break;
           }
-          if (id !== undefined || fresh === 0) break;
         }
+        await Promise.all(running.splice(0));
+        // Bounces made meanwhile are due; a run over named messages leaves them to the next one.
+        if (force || run.id !== undefined || tried === before) break;
       }
-      await Promise.all(running);
       return tried;
     },
     start() {

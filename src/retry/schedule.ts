@@ -56,15 +56,6 @@ export function afterFailure(
   };
 }
 
-/**
- * Has a message been here longer than the last cutoff of its rule? Then it is tried although its time has not come, and
- * bounced if that fails, whatever other messages to the same place did.
- */
-export function outlivedRule(rule: RetryRule | undefined, receivedAtMs: number, nowMs: number): boolean {
-  const last = rule?.algorithms.at(-1);
-  return last === undefined || nowMs - receivedAtMs > last.cutoffMs;
-}
-
 function interval(
   a: RetryAlgorithm,
   previous: RetryRecord | undefined,

@@ -24,18 +24,14 @@ export function recipientRefusedReply(a: Refused): Reply {
   return { code: 550, lines: ['Callout verification failed:', ...wireLines(a.reply)] };
 }
 
-/** What the client is told where its sender was refused (Exim manual, "Sender address verification reporting"). */
-export function senderRefusedReply(a: Refused, address: string): Reply {
+/**
+ * Why a sender was refused (Exim manual, "Sender address verification reporting"): the lines between `Verification
+ * failed for <...>` and `Sender verify failed`, which the ACL puts around them.
+ */
+export function senderRefusedReply(a: Refused): Reply {
   const [first = '', ...rest] = wireLines(a.reply);
-  const head =
-    a.stage === 'rcpt'
-      ? `Verification failed for <${address}>`
-      : `Callback setup failed while verifying <${address}>`;
-  const called = a.peer.kind === 'tcp' ? [`Called:   ${a.peer.host}`] : [];
-  return {
-    code: 550,
-    lines: [head, ...called, `Sent:     ${a.after}`, `Response: ${first}`, ...rest, 'Sender verify failed'],
-  };
+  const sent = [`Sent:     ${a.after}`, `Response: ${first}`, ...rest] as const;
+  return { code: 550, lines: a.peer.kind === 'tcp' ? [`Called:   ${a.peer.host}`, ...sent] : sent };
 }
 
 export function incompleteReply(who: 'recipient' | 'sender'): Reply {

@@ -1,5 +1,5 @@
 /** Address verification (Exim manual, "Address verification"): routing first, and a callout where one is asked for. */
-import { type Address, formatAddress } from '../mail/address.ts';
+import type { Address } from '../mail/address.ts';
 import { MailError } from '../mail/mail-error.ts';
 import type { Status } from '../mail/outcome.ts';
 import { type Reply, replyFromText } from '../mail/reply.ts';
@@ -78,7 +78,7 @@ async function verify(
       return {
         kind: 'fail',
         stage: 'route',
-        reply: routeReply(routing.reason, who, request.address),
+        reply: replyFromText(550, undefined, routing.reason.text),
         logReason: routing.reason.text,
       };
     case 'defer':
@@ -94,7 +94,7 @@ async function verify(
       const { addressData } = routing.facts;
       const data = addressData === undefined ? {} : { addressData };
       if (request.callout === undefined) return { kind: 'ok', via: 'route', ...data };
-      const result = await callOut(parts, routing, request.callout, who, request.address, signal);
+      const result = await callOut(parts, routing, request.callout, who, signal);
       if (result.kind === 'defer' && request.callout.deferOk) return { kind: 'ok', via: 'callout', ...data };
       return result.kind === 'ok' ? { ...result, ...data } : result;
     }
@@ -106,7 +106,6 @@ async function callOut(
   routing: Extract<VerifyRouting, { kind: 'routed' }>,
   options: CalloutOptions,
   who: Who,
-  asked: Address,
   signal: AbortSignal,
 ): Promise<VerifyResult> {
   const name = routing.transport;
@@ -122,7 +121,7 @@ async function callOut(
   const cache = options.noCache ? undefined : parts.cache;
   const cached = cache?.lookup(address, sender, now());
   if (cached === 'accepted') return { kind: 'ok', via: 'cache' };
-  if (cached !== undefined) return cachedFailure(cached, who, asked);
+  if (cached !== undefined) return cachedFailure(cached);
 
   const answer = await parts.callouts.ask(
     {
@@ -141,10 +140,7 @@ async function callOut(
     case 'accepted':
       return { kind: 'ok', via: 'callout' };
     case 'refused': {
-      const reply =
-        who === 'recipient'
-          ? recipientRefusedReply(answer)
-          : senderRefusedReply(answer, formatAddress(asked));
+      const reply = who === 'recipient' ? recipientRefusedReply(answer) : senderRefusedReply(answer);
       return { kind: 'fail', stage: failStage(answer.stage), reply, logReason: refusedLog(answer) };
     }
     case 'unclear':
@@ -168,30 +164,18 @@ function lessonOf(answer: CalloutAnswer, nullSender: boolean): CalloutLesson | u
   return answer.stage === 'mail' && nullSender ? 'null-sender-refused' : undefined;
 }
 
-function cachedFailure(cached: 'refused' | 'domain-refused', who: Who, asked: Address): VerifyResult {
+function cachedFailure(cached: 'refused' | 'domain-refused'): VerifyResult {
   const text =
     cached === 'refused'
       ? 'Previous (cached) callout verification failure'
       : '(result of an earlier callout reused).';
-  const reply = who === 'recipient' ? replyFromText(550, undefined, text) : senderReply(asked, text);
+  const reply = replyFromText(550, undefined, text);
   return { kind: 'fail', stage: cached === 'refused' ? 'rcpt' : 'mail', reply, logReason: text };
 }
 
 function impossible(who: Who, logReason: string): VerifyResult {
   const log = `Could not complete ${who} verify callout: ${logReason}`;
   return { kind: 'defer', stage: 'connect', reply: incompleteReply(who), logReason: log };
-}
-
-function routeReply(reason: Status, who: Who, asked: Address): Reply {
-  return who === 'recipient' ? replyFromText(550, undefined, reason.text) : senderReply(asked, reason.text);
-}
-
-function senderReply(asked: Address, text: string): Reply {
-  return replyFromText(
-    550,
-    undefined,
-    `Verification failed for <${formatAddress(asked)}>\n${text}\nSender verify failed`,
-  );
 }
 
 /** Our own troubles are for the log; only a reply that a router composed for the client is told. */

@@ -29,7 +29,8 @@ function cruise(folder: string): Result {
 const problems: string[] = [];
 const real = cruise(root);
 const seen = new Set(real.modules.map((m) => m.source));
-const files = globSync('src/**/*.ts', { cwd: root });
+// Tests may import anything, and swc does not read all of their syntax.
+const files = globSync('src/**/*.ts', { cwd: root }).filter((file) => !file.endsWith('.test.ts'));
 for (const file of files) if (!seen.has(file)) problems.push(`${file}: not seen by dependency-cruiser`);
 for (const v of real.summary.violations) problems.push(`${v.from}: imports ${v.to} against ${v.rule.name}`);
 

@@ -9,7 +9,11 @@ import type { ExpandScope, ExpandServices, ListAnswer, MatchKind } from '../../s
 import { createDsearch } from '../../src/lookup/drivers/dsearch.ts';
 import { createLsearch } from '../../src/lookup/drivers/lsearch.ts';
 import { createPasswd } from '../../src/lookup/drivers/passwd.ts';
-import { createIplsearch, createNwildlsearch, createWildlsearch } from '../../src/lookup/drivers/wildlsearch.ts';
+import {
+  createIplsearch,
+  createNwildlsearch,
+  createWildlsearch,
+} from '../../src/lookup/drivers/wildlsearch.ts';
 import { createLookups } from '../../src/lookup/lookup.ts';
 import { splitList } from '../../src/mail/list-text.ts';
 

@@ -38,7 +38,13 @@ async function answers(port: number, child: ChildProcess): Promise<void> {
   throw new Error('the peer does not answer');
 }
 
-function start(name: string, program: string, args: readonly string[], folder: string, port: number): Promise<Peer> {
+function start(
+  name: string,
+  program: string,
+  args: readonly string[],
+  folder: string,
+  port: number,
+): Promise<Peer> {
   const child = spawn(findProgram(program) ?? program, args, { stdio: ['ignore', 'ignore', 'pipe'] });
   let log = '';
   child.stderr.on('data', (d: Buffer) => {
@@ -105,7 +111,13 @@ t:
 `,
   );
   const port = await freePort();
-  return start('exim', 'exim4', ['-C', `${folder}/exim.conf`, '-bdf', '-oX', `127.0.0.1.${port}`], folder, port);
+  return start(
+    'exim',
+    'exim4',
+    ['-C', `${folder}/exim.conf`, '-bdf', '-oX', `127.0.0.1.${port}`],
+    folder,
+    port,
+  );
 }
 
 /** Dovecot's lmtp service with user1 to user20. Runs as root only, as Dovecot itself. */
@@ -115,7 +127,10 @@ export async function startDovecot(): Promise<Peer> {
   mkdirSync(path.join(folder, 'mail'));
   const account = readFileSync('/etc/passwd', 'latin1').match(/^mail:[^:]*:(\d+):(\d+):/m);
   chownSync(path.join(folder, 'mail'), Number(account?.[1] ?? 8), Number(account?.[2] ?? 8));
-  writeFileSync(path.join(folder, 'users'), Array.from({ length: 20 }, (_, i) => `user${i + 1}:{PLAIN}x:::::\n`).join(''));
+  writeFileSync(
+    path.join(folder, 'users'),
+    Array.from({ length: 20 }, (_, i) => `user${i + 1}:{PLAIN}x:::::\n`).join(''),
+  );
   const port = await freePort();
   writeFileSync(
     path.join(folder, 'dovecot.conf'),

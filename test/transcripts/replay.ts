@@ -49,7 +49,8 @@ export function readTranscript(file: string): Transcript {
         options.set(name, value);
       } else if (/^C[:>]/.test(text)) {
         const octets = text[1] === ':' ? Buffer.from(`${body}\r\n`, 'latin1') : unescape(body);
-        if (last?.kind === 'send') steps[steps.length - 1] = { ...last, octets: Buffer.concat([last.octets, octets]) };
+        if (last?.kind === 'send')
+          steps[steps.length - 1] = { ...last, octets: Buffer.concat([last.octets, octets]) };
         else steps.push({ kind: 'send', line, octets });
       } else if (text.startsWith('S:')) steps.push({ kind: 'expect', line, text: body });
       else throw new Error(`${file}:${line}: not a line of a transcript: ${text}`);
@@ -80,7 +81,8 @@ export async function replay(t: Transcript, endpoint: Endpoint, o: ReplayOptions
       }
       const where = `${t.file}:${step.line}`;
       if (step.text === '...') {
-        while (openReply) openReply = /^\d{3}-/.test((await lines.next()) ?? fail(where, step.text, '(closed)'));
+        while (openReply)
+          openReply = /^\d{3}-/.test((await lines.next()) ?? fail(where, step.text, '(closed)'));
         continue;
       }
       const got = await lines.next();
@@ -89,7 +91,8 @@ export async function replay(t: Transcript, endpoint: Endpoint, o: ReplayOptions
         continue;
       }
       if (got === undefined) fail(where, step.text, '(closed)');
-      const normal = (text: string): string => (o.ignoreStatus === true ? text.replace(/^(\d{3}[ -])\d\.\d{1,3}\.\d{1,3} /, '$1') : text);
+      const normal = (text: string): string =>
+        o.ignoreStatus === true ? text.replace(/^(\d{3}[ -])\d\.\d{1,3}\.\d{1,3} /, '$1') : text;
       const lastOfReply = t.steps[i + 1];
       // "..." stands for what may follow, so the hyphen before it is not compared.
       const loose = lastOfReply?.kind === 'expect' && lastOfReply.text === '...';

@@ -5,7 +5,13 @@ import { formatAddress, formatPath } from '../../src/mail/address.ts';
 import type { Envelope, Recipient } from '../../src/mail/envelope.ts';
 import { reply, type Reply } from '../../src/mail/reply.ts';
 import type { ListenAddress, Listener, ListenOptions } from '../../src/net/listen.ts';
-import type { ClientFacts, ProtocolIncident, SessionHandler, SessionLimits, SessionOptions } from '../../src/smtp/server/handler.ts';
+import type {
+  ClientFacts,
+  ProtocolIncident,
+  SessionHandler,
+  SessionLimits,
+  SessionOptions,
+} from '../../src/smtp/server/handler.ts';
 import { listenSmtp } from '../../src/smtp/server/server.ts';
 
 /** A message a test server took. */
@@ -47,7 +53,9 @@ export function smtpHandler(client: ClientFacts, seen: Seen): SessionHandler {
   let recipients: string[] = [];
   return {
     connect: async () => ({ reply: reply(220, undefined, `${smtpHost} ESMTP`) }),
-    helo: async (c) => ({ reply: reply(250, undefined, `${smtpHost} Hello ${c.argument} [${client.remoteAddress}]`) }),
+    helo: async (c) => ({
+      reply: reply(250, undefined, `${smtpHost} Hello ${c.argument} [${client.remoteAddress}]`),
+    }),
     mail: async (c) => {
       sender = formatAddress(c.sender);
       envelope = c.params;
@@ -74,7 +82,12 @@ export function smtpHandler(client: ClientFacts, seen: Seen): SessionHandler {
           chunks.push(Buffer.from(chunk));
         },
         end: async () => {
-          seen.messages.push({ sender, recipients, content: Buffer.concat(chunks).toString('latin1'), envelope });
+          seen.messages.push({
+            sender,
+            recipients,
+            content: Buffer.concat(chunks).toString('latin1'),
+            envelope,
+          });
           return { reply: reply(250, '2.0.0', 'OK id=1u2WxY-000aBc-1f') };
         },
         abort: async (reason) => void seen.events.push(`abort: ${reason}`),
@@ -93,8 +106,15 @@ export function startSmtp(
   listenOptions: ListenOptions = {},
   at: ListenAddress = { kind: 'tcp', host: '127.0.0.1', port: 0 },
 ): Promise<Listener> {
-  const session: SessionOptions = { hostname: smtpHost, limits: eximLimits, onError: (e) => void seen.errors.push(e), ...options };
-  return listenSmtp(at, session, { onError: (e) => void seen.errors.push(e), ...listenOptions }, (client) => smtpHandler(client, seen));
+  const session: SessionOptions = {
+    hostname: smtpHost,
+    limits: eximLimits,
+    onError: (e) => void seen.errors.push(e),
+    ...options,
+  };
+  return listenSmtp(at, session, { onError: (e) => void seen.errors.push(e), ...listenOptions }, (client) =>
+    smtpHandler(client, seen),
+  );
 }
 
 /** Knows user1 to user20, with `+detail`, at any domain, as the Dovecot of the transcripts does. */
@@ -108,7 +128,11 @@ export function lmtpHandler(seen: Seen): LmtpHandler {
           const user = recipient.address.local.replace(/\+.*/, '').replaceAll('"', '');
           if (user === 'broken') throw new Error('broken handler');
           if (/^(user([1-9]|1\d|20)|full)$/.test(user)) return reply(250, '2.1.5', 'OK');
-          return reply(550, '5.1.1', `${formatPath(recipient.address)} User doesn't exist: ${formatAddress(recipient.address)}`);
+          return reply(
+            550,
+            '5.1.1',
+            `${formatPath(recipient.address)} User doesn't exist: ${formatAddress(recipient.address)}`,
+          );
         },
         deliver: async (content, accepted, signal) => {
           const chunks: Uint8Array[] = [];
@@ -140,7 +164,11 @@ export async function startLmtp(
   at: ListenAddress = { kind: 'tcp', host: '127.0.0.1', port: 0 },
 ): Promise<Listener> {
   const server = createLmtpServer(
-    { hostname: 'store.example.test', onIncident: (i) => void (i.kind === 'fault' ? seen.errors.push(i.error) : seen.events.push(i.kind)), ...options },
+    {
+      hostname: 'store.example.test',
+      onIncident: (i) => void (i.kind === 'fault' ? seen.errors.push(i.error) : seen.events.push(i.kind)),
+      ...options,
+    },
     lmtpHandler(seen),
   );
   return server.listen(at, listenOptions);

@@ -13,7 +13,8 @@ const all = globSync('*.{smtp,lmtp}', { cwd: import.meta.dirname })
   .map((f) => readTranscript(path.join(import.meta.dirname, f)));
 const ending = (extension: string, peer: string): Transcript[] =>
   all.filter((t) => t.file.endsWith(extension) && t.peers.includes(peer));
-const number = (t: Transcript, name: string, otherwise: number): number => Number(t.options.get(name) ?? otherwise);
+const number = (t: Transcript, name: string, otherwise: number): number =>
+  Number(t.options.get(name) ?? otherwise);
 
 async function againstOurs(t: Transcript, octetwise: boolean): Promise<void> {
   const seen = newSeen();
@@ -30,7 +31,9 @@ async function againstOurs(t: Transcript, octetwise: boolean): Promise<void> {
           maxMessageOctets: number(t, 'size', eximLimits.maxMessageOctets),
         },
       })
-    : await startLmtp(seen, { limits: { maxBadCommands: number(t, 'errors', 10), maxMessageOctets: number(t, 'size', 0) } });
+    : await startLmtp(seen, {
+        limits: { maxBadCommands: number(t, 'errors', 10), maxMessageOctets: number(t, 'size', 0) },
+      });
   try {
     await replay(t, listener.address, { octetwise });
   } finally {
@@ -45,7 +48,8 @@ describe('our sessions', () => {
   for (const t of all) {
     it(path.basename(t.file), () => againstOurs(t, false));
     // What a client sends too early shows only when it comes together.
-    if (!path.basename(t.file).startsWith('sync-')) it(`${path.basename(t.file)}, octet by octet`, () => againstOurs(t, true));
+    if (!path.basename(t.file).startsWith('sync-'))
+      it(`${path.basename(t.file)}, octet by octet`, () => againstOurs(t, true));
   }
 });
 

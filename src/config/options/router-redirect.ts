@@ -48,7 +48,12 @@ export const redirectOptions = {
   sieve_enotify_mailto_owner: { type: 'string', default: undefined, status: { refused: 'driver' } },
   sieve_subaddress: { type: 'string', default: undefined, expand: true, status: { refused: 'driver' } },
   sieve_useraddress: { type: 'string', default: undefined, expand: true, status: { refused: 'driver' } },
-  sieve_vacation_directory: { type: 'string', default: undefined, expand: true, status: { refused: 'driver' } },
+  sieve_vacation_directory: {
+    type: 'string',
+    default: undefined,
+    expand: true,
+    status: { refused: 'driver' },
+  },
   skip_syntax_errors: { type: 'boolean', default: false, status: { refused: 'driver' } },
   syntax_errors_text: { type: 'string', default: undefined, expand: true, status: { refused: 'driver' } },
   syntax_errors_to: { type: 'string', default: undefined, status: { refused: 'driver' } },

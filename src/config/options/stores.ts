@@ -27,7 +27,17 @@ export const maildirOptions = {
   maildir: { type: 'string', default: undefined, expand: true, status: 'works' },
   user: { type: 'user', default: undefined, status: 'works' },
   group: { type: 'group', default: undefined, status: 'works' },
-  mail_fsync: { type: 'string', default: 'optimized', oneOf: ['optimized', 'always', 'never'], status: 'works' },
+  mail_fsync: {
+    type: 'string',
+    default: 'optimized',
+    oneOf: ['optimized', 'always', 'never'],
+    status: 'works',
+  },
   /** Whether users are known by their local part or by their whole address. */
-  username_format: { type: 'string', default: 'local_part', oneOf: ['local_part', 'address'], status: 'works' },
+  username_format: {
+    type: 'string',
+    default: 'local-part',
+    oneOf: ['local-part', 'address'],
+    status: 'works',
+  },
 } as const;

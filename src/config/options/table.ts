@@ -50,8 +50,8 @@ export interface OptionSpec {
   readonly repeat?: string;
   /** The only values there are. */
   readonly oneOf?: readonly string[];
-  /** A further check of the value, by name. */
-  readonly check?: 'self';
+  /** Expanded once, when Mailchute starts: only what is known then may stand in it. */
+  readonly atStart?: true;
   readonly status: OptionStatus;
 }
 
@@ -76,12 +76,17 @@ type Base<S extends OptionSpec> = S['type'] extends 'boolean'
 type Repeated<S extends OptionSpec> = S extends { readonly repeat: string } ? readonly string[] : Base<S>;
 
 /** With `expand`, what is not constant stays a text to be expanded at use. */
-type Expanded<S extends OptionSpec> = S extends { readonly expand: true; readonly type: 'boolean' | 'integer' | 'time' }
+type Expanded<S extends OptionSpec> = S extends {
+  readonly expand: true;
+  readonly type: 'boolean' | 'integer' | 'time';
+}
   ? Base<S> | string
   : Repeated<S>;
 
 /** What consumers get for an option: undefined only where it has no default. */
-export type OptionValue<S extends OptionSpec> = S['default'] extends undefined ? Expanded<S> | undefined : Expanded<S>;
+export type OptionValue<S extends OptionSpec> = S['default'] extends undefined
+  ? Expanded<S> | undefined
+  : Expanded<S>;
 
 /** Values of the options that do something; refused and ignored ones are left out, so that nobody relies on them. */
 export type OptionValues<T extends OptionTable> = {

@@ -59,9 +59,12 @@ export interface SectionSpec {
   readonly drivers: ReadonlyMap<string, DriverSpec>;
 }
 
+/** The table of a driver without private options. */
+export type NoOptions = Readonly<Record<string, never>>;
+
 /** Private options of the drivers that work, for the types of the model. */
 export interface RouterTables {
-  readonly accept: Readonly<Record<never, never>>;
+  readonly accept: NoOptions;
   readonly manualroute: typeof manualrouteOptions;
 }
 

@@ -5,8 +5,8 @@
 export const lmtpOptions = {
   batch_id: { type: 'string', default: undefined, expand: true, status: { refused: 'transport' } },
   batch_max: { type: 'integer', default: '1', status: 'works' },
-  command: { type: 'string', default: undefined, expand: true, status: 'works' },
+  command: { type: 'string', default: undefined, expand: true, atStart: true, status: 'works' },
   ignore_quota: { type: 'boolean', default: false, status: 'works' },
-  socket: { type: 'string', default: undefined, expand: true, status: 'works' },
+  socket: { type: 'string', default: undefined, expand: true, atStart: true, status: 'works' },
   timeout: { type: 'time', default: '5m', status: 'works' },
 } as const;

@@ -74,23 +74,24 @@ export function compareTexts(test: (a: string, b: string) => Result<boolean>): C
       const second = parts.groups[1] === undefined ? nothing : compiler.text(parts.groups[1]);
       const compare: Test = (frame) => {
         const a = first(frame);
-        if (typeof a !== 'string') return a instanceof Promise ? a.then((v) => (typeof v === 'string' ? after(v, frame) : v)) : a;
+        if (typeof a !== 'string')
+          return a instanceof Promise ? a.then((v) => (typeof v === 'string' ? after(v, frame) : v)) : a;
         return after(a, frame);
       };
       const after = (a: string, frame: Frame): Result<boolean> => {
         const b = second(frame);
         if (typeof b === 'string') return test(a, b);
-        return b instanceof Promise ? b.then((v): Result<boolean> => (typeof v === 'string' ? test(a, v) : v)) : b;
+        return b instanceof Promise
+          ? b.then((v): Result<boolean> => (typeof v === 'string' ? test(a, v) : v))
+          : b;
       };
       return compare;
     },
   };
 }
 
-/** A condition that no configuration can use here: refused when it is read. */
-export function refusedCondition(why: string): ConditionRow {
-  return {
-    parse: (p, name) => p.fail(`condition "${name}" is not supported: ${why}`),
-    compile: () => () => false,
-  };
-}
+/** A condition that needs what this program has not: refused when it is read, in the words of an Exim built without it. */
+export const refusedCondition: ConditionRow = {
+  parse: (p, name) => p.fail(`support for "${name}" not compiled`),
+  compile: () => () => false,
+};

@@ -37,7 +37,9 @@ function listMatch(kind: MatchKind): ConditionRow {
     if (kind === 'host' && subject !== '' && ipOctets(subject) === undefined)
       return error(`"${subject}" is not an IP address`);
     const answer = frame.scope.services.matchList(kind, list, subject, frame.scope, taints.second);
-    return answer instanceof Promise ? answer.then((a) => listAnswer(a, frame, taints)) : listAnswer(answer, frame, taints);
+    return answer instanceof Promise
+      ? answer.then((a) => listAnswer(a, frame, taints))
+      : listAnswer(answer, frame, taints);
   }, true);
 }
 

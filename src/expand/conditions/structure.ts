@@ -19,14 +19,18 @@ function amend<T extends boolean>(r: Result<T>, where: string): Result<T> {
   return r instanceof Promise ? r.then(one) : one(r);
 }
 
-function readGroupOfConditions(p: Parser, name: string): { groups: []; conditions: ConditionAst[] } | undefined {
+function readGroupOfConditions(
+  p: Parser,
+  name: string,
+): { groups: []; conditions: ConditionAst[] } | undefined {
   p.skipSpace();
   if (!p.take('{')) return p.fail(`missing { after "${name}"`);
   const conditions: ConditionAst[] = [];
   for (;;) {
     p.skipSpace();
     if (p.take('}')) return { groups: [], conditions };
-    if (!p.take('{')) return p.fail(`each subcondition inside an "${name}{...}" condition must be in its own {}`);
+    if (!p.take('{'))
+      return p.fail(`each subcondition inside an "${name}{...}" condition must be in its own {}`);
     const condition = p.condition();
     if (condition === undefined) return p.amendFailure(` inside "${name}{...}" condition`);
     p.skipSpace();
@@ -49,7 +53,9 @@ function junction(stop: boolean): ConditionRow {
           if (typeof r === 'object') {
             const amended = amend(r, where);
             if (!(amended instanceof Promise)) return amended;
-            return amended.then((v): Result<boolean> => (v === stop || typeof v === 'object' ? v : from(i + 1, frame)));
+            return amended.then(
+              (v): Result<boolean> => (v === stop || typeof v === 'object' ? v : from(i + 1, frame)),
+            );
           }
         }
         return !stop;
@@ -60,7 +66,13 @@ function junction(stop: boolean): ConditionRow {
 }
 
 /** Runs the test on each item until one gives `stop`. An empty list is false. */
-export function overItems(items: readonly string[], tainted: boolean, test: Test, frame: Frame, stop: boolean): Result<boolean> {
+export function overItems(
+  items: readonly string[],
+  tainted: boolean,
+  test: Test,
+  frame: Frame,
+  stop: boolean,
+): Result<boolean> {
   if (items.length === 0) return false;
   const { item, itemTainted } = frame;
   const from = (start: number): Result<boolean> => {
@@ -114,7 +126,10 @@ const lists = (text: string): readonly string[] => readList(text).items;
 const json = (text: string): readonly string[] | Failure => jsonElements(text, false);
 const jsons = (text: string): readonly string[] | Failure => jsonElements(text, true);
 
-const flag = (test: (f: Frame) => boolean): ConditionRow => ({ parse: () => ({ groups: [] }), compile: () => test });
+const flag = (test: (f: Frame) => boolean): ConditionRow => ({
+  parse: () => ({ groups: [] }),
+  compile: () => test,
+});
 
 const def: ConditionRow = {
   parse(p) {

@@ -5,16 +5,14 @@ import { refusedCondition } from './helpers.ts';
 import { matchConditions } from './match.ts';
 import { structureConditions } from './structure.ts';
 
-const noAuthentication = 'passwords cannot be checked with an outside service';
-
 /** Refused by name when a configuration is read. */
 const refused: Readonly<Record<string, ConditionRow>> = {
-  ldapauth: refusedCondition(noAuthentication),
-  pam: refusedCondition(noAuthentication),
-  pwcheck: refusedCondition(noAuthentication),
-  radius: refusedCondition(noAuthentication),
-  saslauthd: refusedCondition(noAuthentication),
-  inbound_srs: refusedCondition('there is no SRS'),
+  ldapauth: refusedCondition,
+  pam: refusedCondition,
+  pwcheck: refusedCondition,
+  radius: refusedCondition,
+  saslauthd: refusedCondition,
+  inbound_srs: refusedCondition,
 };
 
 export const conditionTable: ReadonlyMap<string, ConditionRow> = new Map(

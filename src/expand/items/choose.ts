@@ -9,7 +9,13 @@ import { taintedNameReason } from '../taint.ts';
 import { compileGroup, groupOr, nothing } from './helpers.ts';
 
 /** Restores what a condition may set once the whole item is done. */
-function restore(frame: Frame, captures: readonly string[], capturesTainted: boolean, value: string, valueTainted: boolean): void {
+function restore(
+  frame: Frame,
+  captures: readonly string[],
+  capturesTainted: boolean,
+  value: string,
+  valueTainted: boolean,
+): void {
   frame.captures = captures;
   frame.capturesTainted = capturesTainted;
   frame.value = value;
@@ -38,7 +44,8 @@ const ifItem: ItemRow = {
       else if (answer instanceof Promise)
         r = answer.then((a): Result<string> => (typeof a === 'boolean' ? pick(a, frame) : a));
       else r = answer;
-      if (r instanceof Promise) return finish(r, () => restore(frame, captures, capturesTainted, value, valueTainted));
+      if (r instanceof Promise)
+        return finish(r, () => restore(frame, captures, capturesTainted, value, valueTainted));
       restore(frame, captures, capturesTainted, value, valueTainted);
       return r;
     };
@@ -62,7 +69,9 @@ const lookupItem: ItemRow = {
     if (type.style === 'single-key' && groups.length === 0)
       return p.fail(`missing {key} for single-key "${word}" lookup`);
     if (type.style === 'query' && groups.length > 0)
-      return p.fail(`a single key was given for lookup type "${word}", which is not a single-key lookup type`);
+      return p.fail(
+        `a single key was given for lookup type "${word}", which is not a single-key lookup type`,
+      );
     const file = groupOr(p, "missing '{' for lookup file-or-query arg");
     if (file === undefined) return undefined;
     groups.push(file);
@@ -73,7 +82,8 @@ const lookupItem: ItemRow = {
     const type = parseLookupType(parts.word ?? '');
     if (typeof type === 'string') throw new Error(type);
     const branches = compiler.branches(name, parts.branches);
-    const ask = type.style === 'query' ? queryLookup(parts, compiler, type) : fileLookup(parts, compiler, type);
+    const ask =
+      type.style === 'query' ? queryLookup(parts, compiler, type) : fileLookup(parts, compiler, type);
     const take = (answer: LookupAnswer, frame: Frame): Result<string> => {
       if (answer.kind === 'defer') return answer;
       if (answer.kind === 'missing') return branches.no(frame);
@@ -119,8 +129,15 @@ function fileLookup(parts: ItemParts, compiler: Compiler, type: LookupType): Ask
   return (frame, take) =>
     aside(key, frame, (keyText, keyTainted) =>
       aside(file, frame, (fileName, fileTainted) => {
-        if (fileTainted) return error(taintedNameReason(`file name for the ${type.type} lookup`, fileName, fileAst));
-        const answer = frame.scope.services.lookup({ ...base, key: keyText, file: fileName, fileTainted, keyTainted });
+        if (fileTainted)
+          return error(taintedNameReason(`file name for the ${type.type} lookup`, fileName, fileAst));
+        const answer = frame.scope.services.lookup({
+          ...base,
+          key: keyText,
+          file: fileName,
+          fileTainted,
+          keyTainted,
+        });
         return answer instanceof Promise ? answer.then((a) => take(a, frame)) : take(answer, frame);
       }),
     );
@@ -146,4 +163,8 @@ const envItem: ItemRow = {
   },
 };
 
-export const chooseItems: Readonly<Record<string, ItemRow>> = { if: ifItem, lookup: lookupItem, env: envItem };
+export const chooseItems: Readonly<Record<string, ItemRow>> = {
+  if: ifItem,
+  lookup: lookupItem,
+  env: envItem,
+};

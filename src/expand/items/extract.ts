@@ -43,11 +43,14 @@ const escapes: ReadonlyMap<string, string> = new Map([
 /** Exim manual, "String expansion" of quoted strings: the escapes of quoted option values. */
 function unquote(text: string): string {
   const inner = text.endsWith('"') && text.length > 1 ? text.slice(1, -1) : text.slice(1);
-  return inner.replace(/\\(?:([0-7]{1,3})|x([0-9A-Fa-f]{1,2})|([^]))/g, (_, octal?: string, hex?: string, c = '') => {
-    if (octal !== undefined) return String.fromCharCode(Number.parseInt(octal, 8) & 0xff);
-    if (hex !== undefined) return String.fromCharCode(Number.parseInt(hex, 16));
-    return escapes.get(c) ?? c;
-  });
+  return inner.replace(
+    /\\(?:([0-7]{1,3})|x([0-9A-Fa-f]{1,2})|([^]))/g,
+    (_, octal?: string, hex?: string, c = '') => {
+      if (octal !== undefined) return String.fromCharCode(Number.parseInt(octal, 8) & 0xff);
+      if (hex !== undefined) return String.fromCharCode(Number.parseInt(hex, 16));
+      return escapes.get(c) ?? c;
+    },
+  );
 }
 
 function pick(items: readonly string[], n: number): string | undefined {
@@ -110,7 +113,8 @@ function readExtract(p: Parser): { groups: Ast[]; word: string; branches?: Branc
   const first = groupOr(p, "missing '{' for arg 1 of extract");
   if (first === undefined) return undefined;
   groups.push(first);
-  if (first.kind === 'text' && first.text.trim() === '') return p.fail('first argument of "extract" must not be empty');
+  if (first.kind === 'text' && first.text.trim() === '')
+    return p.fail('first argument of "extract" must not be empty');
   const certain = json !== '' ? 2 : first.kind === 'text' ? (isNumber(first.text.trim()) ? 3 : 2) : undefined;
   for (let n = 2; n <= (certain ?? 2); n++) {
     const group = groupOr(p, `missing '{' for arg ${n} of extract`);
@@ -130,7 +134,10 @@ function readExtract(p: Parser): { groups: Ast[]; word: string; branches?: Branc
   return branches && { groups, word: json, branches };
 }
 
-function endExtract(p: Parser, groups: Ast[]): { groups: Ast[]; word: string; branches?: Branches } | undefined {
+function endExtract(
+  p: Parser,
+  groups: Ast[],
+): { groups: Ast[]; word: string; branches?: Branches } | undefined {
   if (p.take('}')) return { groups, word: '' };
   if (p.name() !== 'fail') return p.fail('syntax error in "extract" item - "fail" expected');
   p.skipSpace();
@@ -144,7 +151,11 @@ const extract: ItemRow = {
     const json = parts.word === 'json' || parts.word === 'jsons';
     const yes = parts.branches?.yes;
     const no = parts.branches?.no;
-    const groups = [...parts.groups, ...(yes === undefined ? [] : [yes]), ...(no === undefined || no === 'fail' ? [] : [no])];
+    const groups = [
+      ...parts.groups,
+      ...(yes === undefined ? [] : [yes]),
+      ...(no === undefined || no === 'fail' ? [] : [no]),
+    ];
     const { named, numbered } = arities(groups, no === 'fail', compiler);
     const at = (i: number): Evaluator => compileGroup({ groups }, i, compiler);
     const [first, second, third] = [at(0), at(1), at(2)];
@@ -160,7 +171,9 @@ const extract: ItemRow = {
           return aside(second, frame, (s, tainted) => choose(namedField(key, s), named, frame, tainted));
         if (groups.length < 3) return error("missing '{' for arg 3 of extract");
         return aside(second, frame, (separators) =>
-          aside(third, frame, (s, tainted) => choose(numberedField(Number(key), separators, s), numbered, frame, tainted)),
+          aside(third, frame, (s, tainted) =>
+            choose(numberedField(Number(key), separators, s), numbered, frame, tainted),
+          ),
         );
       });
   },

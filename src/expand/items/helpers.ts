@@ -2,16 +2,20 @@
 import type { Ast, ItemParts } from '../ast.ts';
 import { evaluateAll, type Compiler, type Evaluator, type ItemRow } from '../evaluator.ts';
 import type { Frame } from '../frame.ts';
-import { error, type Outcome, type Result } from '../outcome.ts';
+import { error, finish, type Outcome, type Result } from '../outcome.ts';
 import type { Parser } from '../parser.ts';
 
 export const nothing: Evaluator = () => '';
 
-/** An item that takes `min` to `max` groups and makes a text of them. */
+/**
+ * An item that takes `min` to `max` groups and makes a text of them. `apply` finds the taint of the groups in the frame,
+ * and leaves there that of its result; `cleans` says that nothing of the groups can be seen in the result.
+ */
 export function groupsItem(
   min: number,
   max: number,
   apply: (texts: readonly string[], frame: Frame, name: string) => Result<string>,
+  cleans = false,
 ): ItemRow {
   return {
     parse(p, name) {
@@ -20,14 +24,24 @@ export function groupsItem(
     },
     compile(parts, compiler, name) {
       const evaluators = parts.groups.map((g) => compiler.text(g));
-      return (frame) => evaluateAll(evaluators, frame, (texts) => apply(texts, frame, name));
+      return (frame) => {
+        const before = frame.tainted;
+        frame.tainted = false;
+        const r = evaluateAll(evaluators, frame, (texts) => apply(texts, frame, name));
+        return finish(r, () => {
+          frame.tainted = before || (frame.tainted && !cleans);
+        });
+      };
     },
   };
 }
 
 /** An item that cannot be used here: refused when it is read. */
 export function refusedItem(why: string): ItemRow {
-  return { parse: (p, name) => p.fail(`"${name}" expansion item is not supported: ${why}`), compile: () => nothing };
+  return {
+    parse: (p, name) => p.fail(`"${name}" expansion item is not supported: ${why}`),
+    compile: () => nothing,
+  };
 }
 
 /** Reads one group; `missing` is the complaint where none starts here. */
@@ -42,11 +56,16 @@ export function compileGroup(parts: ItemParts, index: number, compiler: Compiler
 }
 
 /** A number argument of `length`, `substr`, `hash`, `nhash`. */
-export function numberArgument(text: string, name: string, signed: boolean): Outcome<string> | number {
-  const t = text.trim();
-  if (!(signed ? /^-?[0-9]+$/ : /^[0-9]+$/).test(t)) {
-    const what = /^-[0-9]+$/.test(t) || name !== 'hash' ? '' : '';
-    return error(`"${text}" is not a${signed ? '' : ' positive'}${what} number (in "${name}" expansion)`);
-  }
-  return Number(t);
+export function numberArgument(
+  text: string,
+  name: string,
+  signed: boolean,
+  first: boolean,
+): Outcome<string> | number {
+  // As strtol reads it: the empty text is zero.
+  if (text === '') return 0;
+  const n = /^\s*[-+]?[0-9]+$/.test(text) ? Number(text) : undefined;
+  if (n !== undefined && (signed || n >= 0)) return n;
+  const kind = first && name !== 'length' && n === undefined ? '' : ' positive';
+  return error(`"${text}" is not a${kind} number (in "${name}" expansion)`);
 }

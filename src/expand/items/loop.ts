@@ -27,8 +27,10 @@ function readLoop(p: Parser, name: string): ItemParts | undefined {
     groups.push(initial);
   }
   if (name !== 'filter') {
-    const body = groupOr(p, `missing '{' for last arg of ${name}`);
-    if (body === undefined) return undefined;
+    p.skipSpace();
+    if (!p.at('{')) return p.fail(`missing '{' for last arg of ${name}`);
+    const body = p.group();
+    if (body === undefined) return p.amendFailure(` inside "${name}" item`);
     groups.push(body);
     return closing(p, name) && { groups };
   }
@@ -59,7 +61,12 @@ function forEachItem<T extends string | boolean>(
   let size = 0;
   const one = (r: Outcome<T>, item: string): Outcome<true> => {
     if (typeof r === 'object')
-      return r.kind === 'defer' ? r : { kind: r.kind, reason: `${r.reason} inside "${name}" item` };
+      return r.kind === 'defer'
+        ? r
+        : {
+            kind: r.kind,
+            reason: `${r.reason} inside "${name}" ${name === 'filter' ? 'condition' : 'item'}`,
+          };
     size += typeof r === 'string' ? r.length : item.length;
     if (size > maxTextOctets) return error(`expansion result is longer than ${maxTextOctets} octets`);
     take(r, item);
@@ -156,45 +163,32 @@ const reduce: ItemRow = {
   },
 };
 
-type Order = (a: string, b: string) => Outcome<string> | boolean;
+type Order = (a: string, b: string) => boolean;
 
-/** True where `a` sorts before `b`. */
-function order(comparator: string): Order | undefined {
-  const numeric = (before: (a: bigint, b: bigint) => boolean): Order => (a, b) => {
+/** Numbers that are none sort before nothing, as in Exim. */
+function numeric(before: (a: bigint, b: bigint) => boolean): Order {
+  return (a, b) => {
     const x = parseInteger(a);
-    if (x.kind !== 'integer') return x;
     const y = parseInteger(b);
-    return y.kind === 'integer' ? before(x.value, y.value) : y;
+    return x.kind === 'integer' && y.kind === 'integer' && before(x.value, y.value);
   };
-  switch (comparator) {
-    case '<':
-      return numeric((a, b) => a < b);
-    case '<=':
-      return numeric((a, b) => a <= b);
-    case '>':
-      return numeric((a, b) => a > b);
-    case '>=':
-      return numeric((a, b) => a >= b);
-    case 'lt':
-      return (a, b) => a < b;
-    case 'le':
-      return (a, b) => a <= b;
-    case 'gt':
-      return (a, b) => a > b;
-    case 'ge':
-      return (a, b) => a >= b;
-    case 'lti':
-      return (a, b) => lowerAscii(a) < lowerAscii(b);
-    case 'lei':
-      return (a, b) => lowerAscii(a) <= lowerAscii(b);
-    case 'gti':
-      return (a, b) => lowerAscii(a) > lowerAscii(b);
-    case 'gei':
-      return (a, b) => lowerAscii(a) >= lowerAscii(b);
-    default:
-      return undefined;
-  }
 }
+
+/** Comparator -> true where `a` sorts before `b`. */
+const orders: ReadonlyMap<string, Order> = new Map<string, Order>([
+  ['<', numeric((a, b) => a < b)],
+  ['<=', numeric((a, b) => a <= b)],
+  ['>', numeric((a, b) => a > b)],
+  ['>=', numeric((a, b) => a >= b)],
+  ['lt', (a, b) => a < b],
+  ['le', (a, b) => a <= b],
+  ['gt', (a, b) => a > b],
+  ['ge', (a, b) => a >= b],
+  ['lti', (a, b) => lowerAscii(a) < lowerAscii(b)],
+  ['lei', (a, b) => lowerAscii(a) <= lowerAscii(b)],
+  ['gti', (a, b) => lowerAscii(a) > lowerAscii(b)],
+  ['gei', (a, b) => lowerAscii(a) >= lowerAscii(b)],
+]);
 
 const sort: ItemRow = {
   parse(p, name) {
@@ -213,7 +207,7 @@ const sort: ItemRow = {
     return (frame) =>
       aside(list, frame, (text, tainted) =>
         aside(comparator, frame, (name) => {
-          const before = order(name.trim());
+          const before = orders.get(name.trim());
           if (before === undefined) return error('comparator not handled for sort');
           const { items, separator } = readList(text);
           const keys: string[] = [];
@@ -228,21 +222,19 @@ const sort: ItemRow = {
   },
 };
 
-function settle(r: Result<true>, next: () => Outcome<string>): Result<string> {
-  if (r instanceof Promise) return r.then((v) => (v === true ? next() : v));
-  return r === true ? next() : r;
+function settle(r: Result<true>, proceed: () => Outcome<string>): Result<string> {
+  if (r instanceof Promise) return r.then((v) => (v === true ? proceed() : v));
+  return r === true ? proceed() : r;
 }
 
 /** Inserts each item before the first one that it sorts before. */
-function sorted(items: readonly string[], keys: readonly string[], before: Order, separator: string): Outcome<string> {
+function sorted(items: readonly string[], keys: readonly string[], before: Order, separator: string): string {
   const out: { readonly item: string; readonly key: string }[] = [];
   for (let i = 0; i < items.length; i++) {
     const key = keys[i] ?? '';
     let at = 0;
     for (; at < out.length; at++) {
-      const r = before(key, out[at]?.key ?? '');
-      if (typeof r !== 'boolean') return typeof r === 'string' ? error(r) : r;
-      if (r) break;
+      if (before(key, out[at]?.key ?? '')) break;
     }
     out.splice(at, 0, { item: items[i] ?? '', key });
   }

@@ -2,30 +2,36 @@
 import { createHmac } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { callAcl } from '../acl-call.ts';
-import { evaluateAll, type ItemRow } from '../evaluator.ts';
+import { aside, type ItemRow } from '../evaluator.ts';
 import type { Frame } from '../frame.ts';
 import { quoteItem } from '../list-items.ts';
-import { bounded, error, maxTextOctets, type Outcome, type Result } from '../outcome.ts';
+import { bounded, error, finish, maxTextOctets, type Outcome, type Result } from '../outcome.ts';
 import { compileRegex, type Regex } from '../regex.ts';
 import { lengthOf, numericHash, substring, textualHash } from '../substrings.ts';
 import { systemErrorText } from '../system-error.ts';
 import { taintedNameReason } from '../taint.ts';
-import { groupsItem, numberArgument } from './helpers.ts';
+import { compileGroup, groupsItem, numberArgument } from './helpers.ts';
 
 /** `name{n}{text}` or `name{n}{m}{text}`. */
 function numbered(
   max: 2 | 3,
   signed: boolean,
   apply: (text: string, first: number, second: number | undefined) => Outcome<string>,
+  cleans = false,
 ): ItemRow {
-  return groupsItem(2, max, (texts, _frame, name) => {
-    const text = texts.at(-1) ?? '';
-    const first = numberArgument(texts[0] ?? '', name, signed);
-    if (typeof first !== 'number') return first;
-    if (texts.length < 3) return apply(text, first, undefined);
-    const second = numberArgument(texts[1] ?? '', name, false);
-    return typeof second === 'number' ? apply(text, first, second) : second;
-  });
+  return groupsItem(
+    2,
+    max,
+    (texts, _frame, name) => {
+      const text = texts.at(-1) ?? '';
+      const first = numberArgument(texts[0] ?? '', name, signed, true);
+      if (typeof first !== 'number') return first;
+      if (texts.length < 3) return apply(text, first, undefined);
+      const second = numberArgument(texts[1] ?? '', name, false, false);
+      return typeof second === 'number' ? apply(text, first, second) : second;
+    },
+    cleans,
+  );
 }
 
 /** Each octet of `from` becomes the one in its place in `to`, whose last one is used for the rest. */
@@ -37,30 +43,6 @@ function translate(text: string, from: string, to: string): string {
     out += at < 0 ? c : to.charAt(Math.min(at, to.length - 1));
   }
   return out;
-}
-
-/** `${sg{subject}{pattern}{replacement}}`; the replacement is expanded anew for every match, with `$1` of that match. */
-function substitute(texts: readonly string[], frame: Frame): Result<string> {
-  const [subject = '', pattern = '', replacement = ''] = texts;
-  const regex = compileRegex(pattern);
-  if (regex.kind === 'error') return regex;
-  const plain = !/[\\$]/.test(replacement);
-  if (!plain && frame.tainted && replacementTainted(frame))
-    return error(`attempt to expand tainted string '${replacement}'`);
-  const { captures, capturesTainted } = frame;
-  const r = substituteFrom(regex, { subject, replacement, plain, at: 0, copied: 0, afterEmpty: false, out: '' }, frame);
-  const done = (v: Outcome<string>): Outcome<string> => {
-    frame.captures = captures;
-    frame.capturesTainted = capturesTainted;
-    return v;
-  };
-  return r instanceof Promise ? r.then(done) : done(r);
-}
-
-/** Set aside by the compiled item, since the taint of the arguments has run together by now. */
-const taintOfReplacement = new WeakSet<Frame>();
-function replacementTainted(frame: Frame): boolean {
-  return taintOfReplacement.has(frame);
 }
 
 interface Substitution {
@@ -96,7 +78,6 @@ function substituteFrom(regex: Regex, s: Substitution, frame: Frame): Result<str
       continue;
     }
     frame.captures = found.groups;
-    frame.capturesTainted = frame.tainted;
     const text = frame.expandText(s.replacement, frame);
     if (text instanceof Promise)
       return text.then((t): Result<string> => {
@@ -110,35 +91,48 @@ function substituteFrom(regex: Regex, s: Substitution, frame: Frame): Result<str
   return bounded(s.out + s.subject.slice(s.copied));
 }
 
+/** `${sg{subject}{pattern}{replacement}}`; the replacement is expanded anew for every match, with `$1` of that match. */
 const sg: ItemRow = {
-  ...groupsItem(3, 3, substitute),
+  parse: groupsItem(3, 3, () => '').parse,
   compile(parts, compiler) {
-    const evaluators = parts.groups.map((g) => compiler.text(g));
-    const replacement = evaluators[2];
-    return (frame) => {
-      taintOfReplacement.delete(frame);
-      const watched =
-        replacement === undefined
-          ? evaluators
-          : [
-              ...evaluators.slice(0, 2),
-              (f: Frame): Result<string> => {
-                const before = f.tainted;
-                f.tainted = false;
-                const r = replacement(f);
-                if (r instanceof Promise) return r.then((v) => mark(f, before, v));
-                return mark(f, before, r);
-              },
-            ];
-      return evaluateAll(watched, frame, (texts) => substitute(texts, frame));
-    };
+    const subject = compileGroup(parts, 0, compiler);
+    const pattern = compileGroup(parts, 1, compiler);
+    const replacement = compileGroup(parts, 2, compiler);
+    return (frame) =>
+      aside(subject, frame, (s, subjectTainted) =>
+        aside(pattern, frame, (p) =>
+          aside(replacement, frame, (r, replacementTainted) =>
+            substitute(s, p, r, subjectTainted, replacementTainted, frame),
+          ),
+        ),
+      );
   },
 };
 
-function mark(frame: Frame, before: boolean, r: Outcome<string>): Outcome<string> {
-  if (frame.tainted) taintOfReplacement.add(frame);
-  frame.tainted ||= before;
-  return r;
+function substitute(
+  subject: string,
+  pattern: string,
+  replacement: string,
+  subjectTainted: boolean,
+  replacementTainted: boolean,
+  frame: Frame,
+): Result<string> {
+  const regex = compileRegex(pattern);
+  if (regex.kind === 'error') return regex;
+  const plain = !/[\\$]/.test(replacement);
+  if (!plain && replacementTainted) return error(`attempt to expand tainted string '${replacement}'`);
+  const { captures, capturesTainted } = frame;
+  frame.capturesTainted = subjectTainted;
+  if (subjectTainted || replacementTainted) frame.tainted = true;
+  const r = substituteFrom(
+    regex,
+    { subject, replacement, plain, at: 0, copied: 0, afterEmpty: false, out: '' },
+    frame,
+  );
+  return finish(r, () => {
+    frame.captures = captures;
+    frame.capturesTainted = capturesTainted;
+  });
 }
 
 const maxFileOctets = maxTextOctets;
@@ -156,10 +150,18 @@ const readfile: ItemRow = groupsItem(1, 2, (texts, frame) => {
   }
 });
 
-const hmac: ItemRow = groupsItem(3, 3, ([algorithm = '', secret = '', text = '']) => {
-  if (algorithm !== 'md5' && algorithm !== 'sha1') return error(`hmac algorithm "${algorithm}" is not recognised`);
-  return createHmac(algorithm, Buffer.from(secret, 'latin1')).update(Buffer.from(text, 'latin1')).digest('hex');
-});
+const hmac: ItemRow = groupsItem(
+  3,
+  3,
+  ([algorithm = '', secret = '', text = '']) => {
+    if (algorithm !== 'md5' && algorithm !== 'sha1')
+      return error(`hmac algorithm "${algorithm}" is not recognised`);
+    return createHmac(algorithm, Buffer.from(secret, 'latin1'))
+      .update(Buffer.from(text, 'latin1'))
+      .digest('hex');
+  },
+  true,
+);
 
 const acl: ItemRow = groupsItem(1, 10, (texts, frame) => callAcl(texts, frame, () => undefined));
 
@@ -179,7 +181,7 @@ export const textItems: Readonly<Record<string, ItemRow>> = {
   length: numbered(2, false, (s, n) => lengthOf(s, n)),
   substr: numbered(3, true, substring),
   hash: numbered(3, false, (s, n, m) => textualHash(s, n, m ?? 26)),
-  nhash: numbered(3, false, numericHash),
+  nhash: numbered(3, false, numericHash, true),
   tr: groupsItem(3, 3, ([text = '', from = '', to = '']) => translate(text, from, to)),
   sg,
   hmac,

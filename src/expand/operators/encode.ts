@@ -20,7 +20,8 @@ function digest(algorithm: string, upper: boolean): OperatorRow {
 /** `sha2_512`, `sha3_224`: the length picks the member of the family. */
 function family(name: 'sha2' | 'sha3', prefix: string, lengths: readonly string[]): OperatorRow {
   return {
-    check: (argument) => (argument === undefined || lengths.includes(argument) ? undefined : `unrecognised ${name} variant`),
+    check: (argument) =>
+      argument === undefined || lengths.includes(argument) ? undefined : `unrecognised ${name} variant`,
     apply: (s, argument) =>
       createHash(`${prefix}${argument ?? '256'}`)
         .update(octets(s))
@@ -41,7 +42,8 @@ const word = 2n ** 64n;
 function toBase(text: string, digits: string): string {
   const base = BigInt(digits.length);
   let out = '';
-  for (let rest = BigInt(text === '' ? 0 : text); rest > 0n; rest /= base) out = digits.charAt(Number(rest % base)) + out;
+  for (let rest = BigInt(text === '' ? 0 : text); rest > 0n; rest /= base)
+    out = digits.charAt(Number(rest % base)) + out;
   return out;
 }
 
@@ -55,11 +57,16 @@ function fromBase(text: string, digits: string): string | undefined {
   return String(value);
 }
 
+/** As wide as Exim's fields: zeros in front, or digits lost in front. Width 0 is as wide as needed. */
+function fit(digits: string, width: number): string {
+  return width === 0 ? digits : digits.padStart(width, '0').slice(-width);
+}
+
 function encodeBase(name: string, digits: string, width: number): OperatorRow {
   return {
     apply: (s) =>
       /^[0-9]*$/.test(s)
-        ? toBase(s, digits).padStart(width, '0')
+        ? fit(toBase(s, digits), width)
         : error(`argument for ${name} operator is "${s}", which is not a decimal number`),
     cleans: true,
   };
@@ -68,7 +75,8 @@ function encodeBase(name: string, digits: string, width: number): OperatorRow {
 function decodeBase(name: string, digits: string): OperatorRow {
   return {
     apply: (s) =>
-      fromBase(s, digits) ?? error(`argument for ${name} operator is "${s}", which is not a base ${digits.length} number`),
+      fromBase(s, digits) ??
+      error(`argument for ${name} operator is "${s}", which is not a base ${digits.length} number`),
     cleans: true,
   };
 }

@@ -19,12 +19,14 @@ function ofAddress(pick: (a: AddressText) => string): OperatorRow {
 function addresses(text: string): Outcome<string> {
   const chosen = /^\s*>/.exec(text);
   const separator = chosen === null ? ':' : text.charAt(chosen[0].length);
-  if (separator === '') return error(`output separator missing in expanding \${addresses:${text.trimStart()}}`);
+  if (separator === '')
+    return error(`output separator missing in expanding \${addresses:${text.trimStart()}}`);
   const rest = chosen === null ? text : text.slice(chosen[0].length + 1);
   const found: string[] = [];
   for (const item of splitAddresses(rest)) {
     const address = parseAddressText(item);
-    if (address !== undefined && address.local !== '') found.push(quoteItem(formatAddressText(address), separator));
+    if (address !== undefined && address.local !== '')
+      found.push(quoteItem(formatAddressText(address), separator));
   }
   return found.join(separator);
 }
@@ -36,7 +38,8 @@ function mask(text: string, argument: string | undefined): Outcome<string> {
   const octets = ipOctets(address);
   if (octets === undefined) return error(`"${text}" is not an IP address`);
   if (bitsText === undefined) return error(`missing mask value in "${text}"`);
-  if (!/^[0-9]+$/.test(bitsText)) return error(`malformed mask value in "${text}"`);
+  if (bitsText === '') return error(`missing mask value in "${text}"`);
+  if (!/^[0-9]+$/.test(bitsText)) return error(`"${text}" is not an IP address`);
   const bits = Number(bitsText);
   if (bits > octets.length * 8) return error(`mask value too big in "${text}"`);
   const masked = maskOctets(octets, bits);
@@ -75,7 +78,8 @@ const kindWords: Readonly<Record<MatchKind, string>> = {
 };
 
 const listNamed: OperatorRow = {
-  check: (argument) => (argument === undefined || kinds.has(argument) ? undefined : 'bad suffix on "list" operator'),
+  check: (argument) =>
+    argument === undefined || kinds.has(argument) ? undefined : 'bad suffix on "list" operator',
   apply(text, argument, frame) {
     const name = text.startsWith('+') ? text.slice(1) : text;
     const kind = argument === undefined ? undefined : kinds.get(argument);

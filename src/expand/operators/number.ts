@@ -67,13 +67,15 @@ export const numberOperators: Readonly<Record<string, OperatorRow>> = {
   time_eval: {
     apply: (s) => {
       const n = parseInterval(s);
-      return n === undefined ? error(`string "${s}" is not an Exim time interval in "time_eval" operator`) : String(n);
+      return n === undefined
+        ? error(`string "${s}" is not an Exim time interval in "time_eval" operator`)
+        : String(n);
     },
     cleans: true,
   },
   time_interval: {
     apply: (s) =>
-      /^[0-9]+$/.test(s)
+      /^[0-9]*$/.test(s)
         ? formatInterval(Number(s))
         : error(`string "${s}" is not a positive number in "time_interval" operator`),
     cleans: true,

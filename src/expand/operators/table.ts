@@ -43,6 +43,9 @@ const quoteRow: OperatorRow = {
   },
   apply(text, argument = '') {
     const [type = '', ...rest] = argument.split('_');
-    return quoteForLookup(type, text, rest.length === 0 ? undefined : rest.join('_')) ?? error(`cannot quote for ${type}`);
+    return (
+      quoteForLookup(type, text, rest.length === 0 ? undefined : rest.join('_')) ??
+      error(`cannot quote for ${type}`)
+    );
   },
 };

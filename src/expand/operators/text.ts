@@ -21,7 +21,7 @@ function quote(text: string): string {
 /** RFC 5322 §3.4.1: a dot-atom needs no quotes. */
 function quoteLocalPart(text: string): string {
   const plain = text !== '' && !/[^\w.!#$%&'*+\-/=?^`{|}~]|^\.|\.$/.test(text);
-  return plain ? text : `"${text.replace(/["\\]/g, '\\$&').replace(/[\r\n]/g, '\\$&')}"`;
+  return plain ? text : `"${text.replace(/["\\]/g, '\\$&').replaceAll('\n', '\\n').replaceAll('\r', '\\r')}"`;
 }
 
 /** The numbers after the underscore: `_3_2`, `_-1`. Exim takes a missing digit for 0. */
@@ -29,12 +29,16 @@ function numbers(argument: string | undefined): readonly [number, number | undef
   const found = /^(-?)([0-9]*)(?:_([0-9]*))?$/.exec(argument ?? '');
   if (found === null) return undefined;
   const [, sign, first, second] = found;
-  return [Number(`${sign ?? ''}${first === '' ? '0' : (first ?? '0')}`), second === undefined ? undefined : Number(second)];
+  return [
+    Number(`${sign ?? ''}${first === '' ? '0' : (first ?? '0')}`),
+    second === undefined ? undefined : Number(second),
+  ];
 }
 
 /** An operator with one or two numbers, which are read before any evaluation. */
 function numbered(
   signed: boolean,
+  count: 1 | 2,
   apply: (text: string, first: number, second: number | undefined) => Result<string>,
   cleans = false,
 ): OperatorRow {
@@ -42,7 +46,8 @@ function numbered(
     check(argument, name) {
       if (argument === undefined) return `missing values after ${name}`;
       const found = numbers(argument);
-      return found === undefined || (!signed && argument.startsWith('-'))
+      const tooMany = count === 1 && found?.[1] !== undefined;
+      return found === undefined || tooMany || (!signed && argument.startsWith('-'))
         ? `non-digit after underscore in "${name}"`
         : undefined;
     },
@@ -54,35 +59,36 @@ function numbered(
   };
 }
 
-const length = numbered(false, lengthOf);
-const substr = numbered(true, substring);
-const hash = numbered(false, (s, n, m) => textualHash(s, n, m ?? 26));
-const nhash = numbered(false, numericHash, true);
+const length = numbered(false, 1, lengthOf);
+const substr = numbered(true, 2, substring);
+const hash = numbered(false, 2, (s, n, m) => textualHash(s, n, m ?? 26));
+const nhash = numbered(false, 2, numericHash, true);
 
 /** Two-octet and longer sequences as RFC 3629 has them. */
 const validUtf8 =
   /[\x00-\x7f]|[\xc2-\xdf][\x80-\xbf]|\xe0[\xa0-\xbf][\x80-\xbf]|[\xe1-\xec\xee\xef][\x80-\xbf]{2}|\xed[\x80-\x9f][\x80-\xbf]|\xf0[\x90-\xbf][\x80-\xbf]{2}|[\xf1-\xf3][\x80-\xbf]{3}|\xf4[\x80-\x8f][\x80-\xbf]{2}/y;
 
-/** Every octet that belongs to no valid sequence becomes `?`; the rest of a broken sequence goes with its lead. */
+/** A lead octet with what continues it, valid or not. */
+const sequence = /[\xc2-\xdf][\x80-\xbf]?|[\xe0-\xef][\x80-\xbf]{0,2}|[\xf0-\xf7][\x80-\xbf]{0,3}|[^]/y;
+
+/** Every sequence that is not valid, whole or cut short, becomes one `?`. */
 function cleanUtf8(text: string): string {
   if (/^[\x00-\x7f]*$/.test(text)) return text;
   let out = '';
   for (let i = 0; i < text.length; ) {
     validUtf8.lastIndex = i;
     const found = validUtf8.exec(text)?.[0];
-    if (found === undefined) {
-      out += '?';
-      i++;
-    } else {
-      out += found;
-      i += found.length;
-    }
+    sequence.lastIndex = i;
+    out += found ?? '?';
+    i += (found ?? sequence.exec(text)?.[0] ?? '?').length;
   }
   return out;
 }
 
 function fromUtf8(text: string): string {
-  return Array.from(Buffer.from(text, 'latin1').toString('utf8'), (c) => ((c.codePointAt(0) ?? 0) > 0xff ? '_' : c)).join('');
+  return Array.from(Buffer.from(text, 'latin1').toString('utf8'), (c) =>
+    (c.codePointAt(0) ?? 0) > 0xff ? '_' : c,
+  ).join('');
 }
 
 export const textOperators: Readonly<Record<string, OperatorRow>> = {
@@ -107,7 +113,8 @@ export const textOperators: Readonly<Record<string, OperatorRow>> = {
   from_utf8: { apply: fromUtf8 },
   expand: {
     apply(s, _argument, frame) {
-      if (frame.tainted) return error(`internal expansion of "${s}" failed: attempt to expand tainted string '${s}'`);
+      if (frame.tainted)
+        return error(`internal expansion of "${s}" failed: attempt to expand tainted string '${s}'`);
       const r = frame.expandText(s, frame);
       return r instanceof Promise ? r.then((v) => internal(s, v)) : internal(s, r);
     },

@@ -18,20 +18,25 @@ const addressDataTainted = (f: Frame): boolean => f.scope.address?.addressDataTa
 export const addressVariables: Readonly<Record<string, VariableRow>> = {
   local_part: wire((a) => unquoteLocalPart(a.local)),
   domain: wire((a) => lowerAscii(a.domain)),
-  local_part_data: { ...clean((a) => a.localPartData), tainted: (f) => f.scope.address?.localPartDataTainted === true },
+  local_part_data: {
+    ...clean((a) => a.localPartData),
+    tainted: (f) => f.scope.address?.localPartDataTainted === true,
+  },
   domain_data: { ...clean((a) => a.domainData), tainted: (f) => f.scope.address?.domainDataTainted === true },
   local_part_prefix: wire((a) => a.prefix),
   local_part_suffix: wire((a) => a.suffix),
   local_part_prefix_v: wire(() => ''),
   local_part_suffix_v: wire(() => ''),
-  original_local_part: wire((a) => unquoteLocalPart(a.original?.local ?? `${a.prefix ?? ''}${a.local}${a.suffix ?? ''}`)),
+  original_local_part: wire((a) =>
+    unquoteLocalPart(a.original?.local ?? `${a.prefix ?? ''}${a.local}${a.suffix ?? ''}`),
+  ),
   original_domain: wire((a) => lowerAscii(a.original?.domain ?? a.domain)),
   parent_local_part: wire((a) => a.parent && unquoteLocalPart(a.parent.local)),
   parent_domain: wire((a) => a.parent && lowerAscii(a.parent.domain)),
   address_data: { ...clean((a) => a.addressData), tainted: addressDataTainted },
   host: wire((a) => a.host),
   host_address: clean((a) => a.hostAddress),
-  host_port: clean((a) => (a.hostPort === undefined ? '0' : String(a.hostPort))),
+  host_port: { read: (f) => String(f.scope.address?.hostPort ?? 0) },
   router_name: clean((a) => a.router),
   transport_name: clean((a) => a.transport),
 };

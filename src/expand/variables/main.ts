@@ -51,7 +51,9 @@ export const mainVariables: Readonly<Record<string, VariableRow>> = {
   log_inodes: space('inodes'),
   tod_bsdinbox: date('bsdInbox'),
   tod_epoch: date('epoch'),
-  tod_epoch_l: row(() => `${Date.now()}${String(Math.floor((performance.now() % 1) * 1000)).padStart(3, '0')}`),
+  tod_epoch_l: row(
+    () => `${Date.now()}${String(Math.floor((performance.now() % 1) * 1000)).padStart(3, '0')}`,
+  ),
   tod_full: date('full'),
   tod_log: date('log'),
   tod_logfile: date('logfile'),

@@ -6,7 +6,7 @@ import type { VariableRow } from '../evaluator.ts';
 
 /** A name, or `name=value` where the value is not empty. */
 const names = `
-  address_file address_pipe auth1 auth2 auth3 authenticated_fail_id authenticated_sender
+  address_file address_pipe auth1 auth2 auth3 auth4 authenticated_fail_id authenticated_sender
   authentication_failed=0 av_failed=0 body_linecount=0 body_zerocount=0 bounce_recipient bounce_return_size_limit=102400
   return_size_limit=102400 callout_address compile_date compile_number=0 csa_status
   dkim_algo dkim_bodylength=9999999999999 dkim_canon_body dkim_canon_headers dkim_copiedheaders dkim_created=0
@@ -26,7 +26,7 @@ const names = `
   sender_data sender_helo_dnssec=no sender_host_authenticated sender_host_dnssec=no sender_ident
   sender_rate sender_rate_limit sender_rate_period sending_ip_address sending_port=-1 smtp_command
   smtp_command_argument smtp_command_history smtp_count_at_connection_start=0 smtp_notquit_reason
-  sn0=0 sn1=0 sn2=0 sn3=0 sn4=0 sn5=0 sn6=0 sn7=0 sn8=0 sn9=0 spam_action spam_bar spam_report spam_score spam_score_int
+  spam_action spam_bar spam_report spam_score spam_score_int
   spf_guess spf_header_comment spf_received spf_result spf_result_guessed=no spf_smtp_comment srs_recipient thisaddress
   tls_bits=0 tls_certificate_verified=0 tls_cipher tls_in_bits=0 tls_in_certificate_verified=0 tls_in_cipher
   tls_in_cipher_std tls_in_ocsp=0 tls_in_ourcert tls_in_peercert tls_in_peerdn tls_in_resumption=0 tls_in_sni tls_in_ver

@@ -5,6 +5,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { disposed } from '../../../test/support/disposed.ts';
 import { extensions, type Script, startScriptedServer } from '../../../test/support/scripted-server.ts';
 import { type Address, isSyntaxError, parseAddress } from '../../mail/address.ts';
 import { messageFromBytes } from './content.ts';
@@ -32,12 +33,15 @@ function kinds(sent: LmtpSendResult): string[] {
 
 const all: Script = { helo: () => extensions.all };
 
-test('a connection is used again, without RSET after a complete transaction and with one after an incomplete one', async () => {
-  await using server = await startScriptedServer({
-    ...all,
-    rcpt: (path) => (path.startsWith('bad') ? '550 5.1.1 no\r\n' : '250 ok\r\n'),
-  });
-  await using pool = createLmtpPool({ maxPerEndpoint: 1 });
+test('a connection is used again, without RSET after a complete transaction and with one after an incomplete one', async (t) => {
+  const server = disposed(
+    t,
+    await startScriptedServer({
+      ...all,
+      rcpt: (path) => (path.startsWith('bad') ? '550 5.1.1 no\r\n' : '250 ok\r\n'),
+    }),
+  );
+  const pool = disposed(t, createLmtpPool({ maxPerEndpoint: 1 }));
   assert.deepEqual(kinds(await pool.send(server.endpoint, to('a'), {})), ['accepted']);
   assert.deepEqual(kinds(await pool.send(server.endpoint, to('a'), {})), ['accepted']);
   assert.equal(server.commands.includes('RSET'), false);
@@ -48,13 +52,16 @@ test('a connection is used again, without RSET after a complete transaction and 
   assert.equal(server.connections, 1);
 });
 
-test('a server that says nothing to BDAT for nobody is got back into step by RSET', async () => {
-  await using server = await startScriptedServer({
-    ...all,
-    rcpt: (p) => (p.startsWith('bad') ? '550 no\r\n' : '250 ok\r\n'),
-    contentForNobody: '',
-  });
-  await using pool = createLmtpPool({ maxPerEndpoint: 1 });
+test('a server that says nothing to BDAT for nobody is got back into step by RSET', async (t) => {
+  const server = disposed(
+    t,
+    await startScriptedServer({
+      ...all,
+      rcpt: (p) => (p.startsWith('bad') ? '550 no\r\n' : '250 ok\r\n'),
+      contentForNobody: '',
+    }),
+  );
+  const pool = disposed(t, createLmtpPool({ maxPerEndpoint: 1 }));
   for (let i = 0; i < 3; i++) {
     assert.deepEqual(kinds(await pool.send(server.endpoint, to('bad'), {})), ['refused']);
     assert.deepEqual(kinds(await pool.send(server.endpoint, to('good'), {})), ['accepted']);
@@ -62,9 +69,9 @@ test('a server that says nothing to BDAT for nobody is got back into step by RSE
   assert.equal(server.connections, 1);
 });
 
-test('a peer that restarted is noticed while the connection lies idle, or by the first command', async () => {
-  await using server = await startScriptedServer(all);
-  await using pool = createLmtpPool();
+test('a peer that restarted is noticed while the connection lies idle, or by the first command', async (t) => {
+  const server = disposed(t, await startScriptedServer(all));
+  const pool = disposed(t, createLmtpPool());
   assert.deepEqual(kinds(await pool.send(server.endpoint, to('a'), {})), ['accepted']);
   await server.hangUp();
   assert.deepEqual(kinds(await pool.send(server.endpoint, to('a'), {})), ['accepted']);
@@ -79,9 +86,9 @@ test('a peer that restarted is noticed while the connection lies idle, or by the
   assert.equal(server.connections, 3);
 });
 
-test('on a fresh connection nothing is tried again, nor after a reply to MAIL', async () => {
-  await using server = await startScriptedServer({ ...all, mail: () => ({ say: '', close: true }) });
-  await using pool = createLmtpPool();
+test('on a fresh connection nothing is tried again, nor after a reply to MAIL', async (t) => {
+  const server = disposed(t, await startScriptedServer({ ...all, mail: () => ({ say: '', close: true }) }));
+  const pool = disposed(t, createLmtpPool());
   assert.deepEqual(kinds(await pool.send(server.endpoint, to('a'), {})), ['unanswered']);
   assert.equal(server.connections, 1);
   server.script = all;
@@ -91,19 +98,20 @@ test('on a fresh connection nothing is tried again, nor after a reply to MAIL', 
   assert.equal(server.connections, 2);
 });
 
-test('a 421 or an extra reply while idle ends the connection without harm', async () => {
+test('a 421 or an extra reply while idle ends the connection without harm', async (t) => {
   for (const late of ['421 4.4.2 idle too long\r\n', '250 one more\r\n', '250-par']) {
-    await using server = await startScriptedServer({ ...all, content: () => `250 ok\r\n${late}` });
-    await using pool = createLmtpPool();
+    const server = disposed(t, await startScriptedServer({ ...all, content: () => `250 ok\r\n${late}` }));
+    const pool = disposed(t, createLmtpPool());
     for (let i = 0; i < 3; i++)
       assert.deepEqual(kinds(await pool.send(server.endpoint, to('a'), {})), ['accepted'], late);
     assert.equal(server.connections, 3);
+    assert.equal(pool.size, 0);
   }
 });
 
-test('no more connections than allowed; who waits is served in turn', async () => {
-  await using server = await startScriptedServer(all);
-  await using pool = createLmtpPool({ maxPerEndpoint: 2 });
+test('no more connections than allowed; who waits is served in turn', async (t) => {
+  const server = disposed(t, await startScriptedServer(all));
+  const pool = disposed(t, createLmtpPool({ maxPerEndpoint: 2 }));
   const sent = await Promise.all(
     Array.from({ length: 20 }, (_, i) => pool.send(server.endpoint, to(`u${i}`), {})),
   );
@@ -112,8 +120,8 @@ test('no more connections than allowed; who waits is served in turn', async () =
   assert.equal(server.contents.length, 20);
 });
 
-test('waiting is bounded, and ends when aborted', async () => {
-  await using server = await startScriptedServer({ ...all, mail: () => '' });
+test('waiting is bounded, and ends when aborted', async (t) => {
+  const server = disposed(t, await startScriptedServer({ ...all, mail: () => '' }));
   const pool = createLmtpPool({ maxPerEndpoint: 1, maxWaiting: 1 });
   const stop = new AbortController();
   const first = pool.send(server.endpoint, to('a'), {}, stop.signal);
@@ -128,21 +136,21 @@ test('waiting is bounded, and ends when aborted', async () => {
   assert.deepEqual(kinds(await pool.send(server.endpoint, to('d'), {})), ['no-session']);
 });
 
-test('idle connections are closed after their time, and after their number of messages', async () => {
-  await using server = await startScriptedServer(all);
-  await using brief = createLmtpPool({ idleTimeoutMs: 20 });
+test('idle connections are closed after their time, and after their number of messages', async (t) => {
+  const server = disposed(t, await startScriptedServer(all));
+  const brief = disposed(t, createLmtpPool({ idleTimeoutMs: 20 }));
   await brief.send(server.endpoint, to('a'), {});
   assert.equal(brief.size, 1);
   await server.quiet();
   assert.equal(brief.size, 0);
   assert.equal(server.commands.at(-1), 'QUIT');
-  await using few = createLmtpPool({ maxUses: 2 });
+  const few = disposed(t, createLmtpPool({ maxUses: 2 }));
   for (let i = 0; i < 4; i++) await few.send(server.endpoint, to('a'), {});
   assert.equal(server.connections, 3);
 });
 
-test('nobody there: the failure says what the system said', async () => {
-  await using pool = createLmtpPool();
+test('nobody there: the failure says what the system said', async (t) => {
+  const pool = disposed(t, createLmtpPool());
   const missing = await pool.send({ kind: 'unix', path: join(tmpdir(), 'no-such-socket-here') }, to('a'), {});
   assert.deepEqual(missing, {
     kind: 'no-session',
@@ -162,7 +170,7 @@ test('nobody there: the failure says what the system said', async () => {
   assert.equal(pool.size, 0);
 });
 
-test('greetings that are none', async () => {
+test('greetings that are none', async (t) => {
   const cases: readonly [Script, { after: string; code?: number; fault?: string }][] = [
     [{ banner: '554 5.3.2 no service\r\n' }, { after: 'initial connection', code: 554 }],
     [{ banner: '421 busy\r\n' }, { after: 'initial connection', code: 421 }],
@@ -174,8 +182,8 @@ test('greetings that are none', async () => {
     [{ helo: () => ({ say: '', close: true }) }, { after: 'LHLO edge.example.test', fault: 'closed' }],
   ];
   for (const [script, expected] of cases) {
-    await using server = await startScriptedServer(script);
-    await using pool = createLmtpPool();
+    const server = disposed(t, await startScriptedServer(script));
+    const pool = disposed(t, createLmtpPool());
     const sent = await pool.send(server.endpoint, to('a'), {
       helo: 'edge.example.test',
       commandTimeoutMs: 50,
@@ -190,7 +198,7 @@ test('greetings that are none', async () => {
   }
 });
 
-test('a command that speaks LMTP on its standard input and output', async () => {
+test('a command that speaks LMTP on its standard input and output', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'lmtp-pipe-'));
   try {
     const script = join(folder, 'server.mjs');
@@ -215,7 +223,7 @@ test('a command that speaks LMTP on its standard input and output', async () => 
     assert.equal(again.kind === 'done' && again.session, 'reused');
     await pool.close();
 
-    await using other = createLmtpPool();
+    const other = disposed(t, createLmtpPool());
     const missing = await other.send({ kind: 'pipe', argv: [join(folder, 'none')] }, to('a'), {});
     assert.deepEqual(missing, {
       kind: 'no-session',
@@ -235,12 +243,15 @@ test('a command that speaks LMTP on its standard input and output', async () => 
   }
 });
 
-test('inquire: MAIL, RCPTs and RSET in one flight, by position', async () => {
-  await using server = await startScriptedServer({
-    ...all,
-    rcpt: (p) => (p.startsWith('bad') ? '550 5.1.1 no\r\n' : '250 ok\r\n'),
-  });
-  await using pool = createLmtpPool();
+test('inquire: MAIL, RCPTs and RSET in one flight, by position', async (t) => {
+  const server = disposed(
+    t,
+    await startScriptedServer({
+      ...all,
+      rcpt: (p) => (p.startsWith('bad') ? '550 5.1.1 no\r\n' : '250 ok\r\n'),
+    }),
+  );
+  const pool = disposed(t, createLmtpPool());
   for (let i = 0; i < 2; i++) {
     const asked = await pool.inquire(
       server.endpoint,

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
+import { disposed } from '../../../test/support/disposed.ts';
 import { extensions, type Script, startScriptedServer } from '../../../test/support/scripted-server.ts';
 import type { Address } from '../../mail/address.ts';
 import { isSyntaxError, parseAddress } from '../../mail/address.ts';
@@ -56,13 +57,17 @@ async function run(
   reads: number;
   settled: boolean;
 }> {
-  await using server = await startScriptedServer(script);
-  const session = await connectLmtp(server.endpoint, { helo: 'edge.example.test', commandTimeoutMs: 100 });
-  const result = await sendLmtp(session, m, options);
-  const { settled } = session.connection;
-  const { said, commands, contents, reads } = server;
-  session.connection.destroy();
-  return { result, said, commands: [...commands], contents: [...contents], reads, settled };
+  const server = await startScriptedServer(script);
+  try {
+    const session = await connectLmtp(server.endpoint, { helo: 'edge.example.test', commandTimeoutMs: 100 });
+    const result = await sendLmtp(session, m, options);
+    const { settled } = session.connection;
+    const { said, commands, contents, reads } = server;
+    session.connection.destroy();
+    return { result, said, commands: [...commands], contents: [...contents], reads, settled };
+  } finally {
+    await server[Symbol.asyncDispose]();
+  }
 }
 
 /** `accepted`, `rcpt 550`, `content closed`: enough to compare. */
@@ -134,7 +139,7 @@ test('large content is not sent before a recipient is accepted', async () => {
 });
 
 test('a megabyte is streamed with back-pressure and arrives whole', async () => {
-  const text = `${'.line with a dot\r\n'.repeat(60_000)}`;
+  const text = '.line with a dot\r\n'.repeat(60_000);
   for (const helo of [extensions.pipelining, extensions.all]) {
     const got = await run({ helo: () => helo }, message(['a'], streamed(text, 16_384)));
     assert.deepEqual(brief(got.result), ['accepted']);
@@ -379,8 +384,8 @@ test('parameters are given as far as the server offers them', async () => {
   assert.deepEqual(brief(binary.result), ['unsupported BINARYMIME']);
 });
 
-test('abort: rejects with ABORTED and closes', async () => {
-  await using server = await startScriptedServer({ mail: () => '' });
+test('abort: rejects with ABORTED and closes', async (t) => {
+  const server = disposed(t, await startScriptedServer({ mail: () => '' }));
   const session = await connectLmtp(server.endpoint);
   const abort = new AbortController();
   const sending = sendLmtp(session, message(['a']), {}, abort.signal);

@@ -1,5 +1,3 @@
-import type { EnhancedStatus } from '../../mail/reply.ts';
-
 /** Bounds of one LMTP session. */
 export interface LmtpLimits {
   /** Longest command line with CRLF, octets. Default 8192, as in Dovecot. */
@@ -61,9 +59,3 @@ export interface LmtpServerOptions {
  * malformed.
  */
 export const maxReplyOctets = 240;
-
-export interface Wording {
-  readonly code: number;
-  readonly status: EnhancedStatus | undefined;
-  readonly text: string;
-}

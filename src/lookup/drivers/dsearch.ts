@@ -29,7 +29,8 @@ export function createDsearch(): LookupDriver {
     find(directory, key, optionTexts): DriverAnswer {
       const options = readOptions(optionTexts);
       if (typeof options === 'string') return { kind: 'unusable', reason: options };
-      if (key.includes('/')) return { kind: 'defer', reason: `key for dsearch lookup contains a slash: ${key}` };
+      if (key.includes('/'))
+        return { kind: 'defer', reason: `key for dsearch lookup contains a slash: ${key}` };
       if (key.includes('\0')) return { kind: 'missing' };
       const path = `${directory}/${key}`;
       try {
@@ -44,7 +45,11 @@ export function createDsearch(): LookupDriver {
   };
 }
 
-function accepted(s: { isFile(): boolean; isDirectory(): boolean }, key: string, filter: Filter | undefined): boolean {
+function accepted(
+  s: { isFile(): boolean; isDirectory(): boolean },
+  key: string,
+  filter: Filter | undefined,
+): boolean {
   switch (filter) {
     case undefined:
       return true;
@@ -64,9 +69,14 @@ function explain(e: unknown, directory: string, path: string): DriverAnswer {
     return { kind: 'defer', reason: `${path}: lstat: ${systemWords(e)}` };
   try {
     if (statSync(Buffer.from(directory, 'latin1')).isDirectory())
-      return code === 'ENOENT' ? { kind: 'missing' } : { kind: 'defer', reason: `${path}: lstat: ${systemWords(e)}` };
+      return code === 'ENOENT'
+        ? { kind: 'missing' }
+        : { kind: 'defer', reason: `${path}: lstat: ${systemWords(e)}` };
     return { kind: 'unusable', reason: `failed to open ${directory} for directory search: Not a directory` };
   } catch (inner) {
-    return { kind: 'unusable', reason: `failed to open ${directory} for directory search: ${systemWords(inner)}` };
+    return {
+      kind: 'unusable',
+      reason: `failed to open ${directory} for directory search: ${systemWords(inner)}`,
+    };
   }
 }

@@ -94,7 +94,8 @@ export function createFileCache<T>(
       }
       drop(file);
       if (!s.isFile()) return unusable(`${file} is not a regular file (${type} lookup)`);
-      if (s.size > maxFileOctets) return unusable(`${file} is longer than ${maxFileOctets} octets (${type} lookup)`);
+      if (s.size > maxFileOctets)
+        return unusable(`${file} is longer than ${maxFileOctets} octets (${type} lookup)`);
       const slot: Slot<T> = {
         kind: 'content',
         content: parse(readFileSync(latin1(file), 'latin1')),

@@ -4,7 +4,9 @@ import type { DriverAnswer, LookupDriver } from '../lookup.ts';
 import { createFileCache, type FileCacheOptions } from './file-cache.ts';
 
 type Json = string | number | boolean | null | readonly Json[] | { readonly [name: string]: Json };
-type Parsed = { readonly kind: 'json'; readonly value: Json } | { readonly kind: 'malformed'; readonly reason: string };
+type Parsed =
+  | { readonly kind: 'json'; readonly value: Json }
+  | { readonly kind: 'malformed'; readonly reason: string };
 
 export function createJson(cacheOptions: FileCacheOptions = {}): LookupDriver {
   const cache = createFileCache('json', 'json search', parse, cacheOptions);
@@ -14,7 +16,8 @@ export function createJson(cacheOptions: FileCacheOptions = {}): LookupDriver {
     find(file, key): DriverAnswer {
       const got = cache.get(file);
       if (got.kind !== 'content') return got;
-      if (got.content.kind === 'malformed') return { kind: 'defer', reason: `${file}: ${got.content.reason}` };
+      if (got.content.kind === 'malformed')
+        return { kind: 'defer', reason: `${file}: ${got.content.reason}` };
       const value = select(got.content.value, splitList(key));
       if (value === undefined) return { kind: 'missing' };
       return { kind: 'found', value: octets(typeof value === 'string' ? value : JSON.stringify(value)) };
@@ -40,10 +43,14 @@ function select(root: Json, selectors: readonly string[]): Json | undefined {
   let at: Json | undefined = root;
   for (const selector of selectors) {
     if (typeof at !== 'object' || at === null) return undefined;
-    if (/^\d+$/.test(selector)) at = Array.isArray(at) ? (at as readonly Json[])[Number(selector)] : undefined;
+    if (/^\d+$/.test(selector))
+      at = Array.isArray(at) ? (at as readonly Json[])[Number(selector)] : undefined;
     else {
       const name = Buffer.from(selector, 'latin1').toString('utf8');
-      at = !Array.isArray(at) && Object.hasOwn(at, name) ? (at as { readonly [n: string]: Json })[name] : undefined;
+      at =
+        !Array.isArray(at) && Object.hasOwn(at, name)
+          ? (at as { readonly [n: string]: Json })[name]
+          : undefined;
     }
   }
   return at;

@@ -25,7 +25,8 @@ function parse(text: string): ReadonlyMap<string, string> {
   const users = new Map<string, string>();
   for (const line of text.split('\n')) {
     const [name, , ...rest] = line.split(':');
-    if (name !== undefined && name !== '' && rest.length >= 5 && !users.has(name)) users.set(name, `*:${rest.join(':')}`);
+    if (name !== undefined && name !== '' && rest.length >= 5 && !users.has(name))
+      users.set(name, `*:${rest.join(':')}`);
   }
   return users;
 }

@@ -36,7 +36,10 @@ function verdict(entry: Entry, hit: boolean | string, options: readonly string[]
   return hit ? { kind: 'found', value: entryText(entry, options) } : undefined;
 }
 
-export function createNwildlsearch(services: WildServices, cacheOptions: FileCacheOptions = {}): LookupDriver {
+export function createNwildlsearch(
+  services: WildServices,
+  cacheOptions: FileCacheOptions = {},
+): LookupDriver {
   const cache = createFileCache('nwildlsearch', 'linear search', readAll, cacheOptions);
   return {
     type: 'nwildlsearch',
@@ -69,7 +72,8 @@ export function createWildlsearch(services: WildServices, cacheOptions: FileCach
         // A key whose expansion fails matches nothing, as in Exim.
         pattern === undefined ? undefined : verdict(entry, matches(pattern, key, services), options);
       const pattern = services.expandKey(entry.key);
-      if (pattern instanceof Promise) return pattern.then((p) => test(p) ?? from(entries, i + 1, key, options));
+      if (pattern instanceof Promise)
+        return pattern.then((p) => test(p) ?? from(entries, i + 1, key, options));
       const answer = test(pattern);
       if (answer !== undefined) return answer;
     }
@@ -124,7 +128,9 @@ export function createIplsearch(cacheOptions: FileCacheOptions = {}): LookupDriv
       const family = familyOf(key);
       if (family === undefined) return { kind: 'missing' };
       const found = got.content.find((n) => n.family === family && n.block.check(key, family));
-      return found === undefined ? { kind: 'missing' } : { kind: 'found', value: entryText(found.entry, options) };
+      return found === undefined
+        ? { kind: 'missing' }
+        : { kind: 'found', value: entryText(found.entry, options) };
     },
     close: () => cache.clear(),
   };

@@ -80,6 +80,9 @@ export function parseRuleOptions(text: string, isTransport: (name: string) => bo
   let lookup: Lookup = 'default';
   let ipv4: RuleOptions['ipv4'];
   for (const word of text.split(/\s+/)) {
+    // Dovecot's wiki ends its route_data with a comment. Exim takes that for an option and defers all mail; no option
+    // and no transport has a name that begins so, hence nothing that works there is changed by taking it as meant.
+    if (word.startsWith('#')) break;
     if (word === 'randomize') randomize = true;
     else if (word === 'no_randomize') randomize = false;
     else if (word === 'byname' || word === 'bydns') lookup = word;

@@ -1,6 +1,5 @@
 /** SMTP sessions kept and used again for the next message or question to the same place. */
 import { type ClientPool, createClientPool } from '../../net/client-pool.ts';
-import type { PooledOutcome } from '../../net/run-pooled.ts';
 import type { PoolOptions } from '../../net/session-pool.ts';
 import { type InquiryResult, inquiryDialogue } from '../../protocol/inquiry.ts';
 import {
@@ -9,14 +8,9 @@ import {
   type SendOptions,
   sendDialogue,
 } from '../../protocol/send-options.ts';
-import type { RecipientResult, TransactionResult } from '../../protocol/transaction.ts';
+import type { TransactionResult } from '../../protocol/transaction.ts';
 import { connectSmtp, type SmtpConnectOptions, type SmtpSession } from './connect.ts';
 
-/** What became of one recipient: the reply to the content is every accepted recipient's. */
-export type SmtpRecipientResult = RecipientResult;
-/** `no-session`: nobody could be asked; else one result per recipient. */
-export type SmtpSendResult = PooledOutcome<TransactionResult>;
-export type SmtpInquiryResult = PooledOutcome<InquiryResult>;
 /** For new connections and for the transaction; a kept connection stays as it was greeted. */
 export type SmtpPoolOptions = SendOptions & Omit<SmtpConnectOptions, 'signal'>;
 export type SmtpPool = ClientPool<OutgoingMessage, SmtpPoolOptions, TransactionResult, InquiryResult>;

@@ -2,7 +2,13 @@
 import { assertNever } from '../../mail/assert-never.ts';
 import { isPositive } from '../../mail/reply.ts';
 import { parseCommand } from '../../protocol/command.ts';
-import { runDialogue, type DialogueLink, type DialogueLogic, type LinkEnd, type Next } from '../../protocol/dialogue.ts';
+import {
+  runDialogue,
+  type DialogueLink,
+  type DialogueLogic,
+  type LinkEnd,
+  type Next,
+} from '../../protocol/dialogue.ts';
 import type { Command } from '../../protocol/grammar.ts';
 import { Receiver, type CommandFault } from '../../protocol/receiver.ts';
 import { breakSink, content, contentEnd, contentFault, data, dropSink } from './commands/data.ts';
@@ -11,14 +17,26 @@ import { mail } from './commands/mail.ts';
 import { help, notOffered, quit, rset, vrfy } from './commands/other.ts';
 import { noteRefusal, rcpt } from './commands/rcpt.ts';
 import type { SessionHandler, SessionOptions } from './handler.ts';
-import { abandonTransaction, deliverVerdict, localProblem, protocolError, say, sayText, type SessionState } from './state.ts';
+import {
+  abandonTransaction,
+  deliverVerdict,
+  localProblem,
+  protocolError,
+  say,
+  sayText,
+  type SessionState,
+} from './state.ts';
 import { wordCommandError } from './wording.ts';
 
 /**
  * Runs a session from its greeting to its end; never rejects for what a client does. The caller closes the link, which
  * sends the last replies. `handler.closed` has been called when the promise resolves.
  */
-export async function runSmtpSession(link: DialogueLink, handler: SessionHandler, options: SessionOptions): Promise<void> {
+export async function runSmtpSession(
+  link: DialogueLink,
+  handler: SessionHandler,
+  options: SessionOptions,
+): Promise<void> {
   const s = newState(link, handler, options);
   try {
     if ((await greet(s)) === 'close') return;
@@ -161,7 +179,8 @@ function dispatch(s: SessionState, c: Command, line: string): Next | Promise<Nex
 
 function unrecognized(s: SessionState, line: string): Next {
   s.handler.protocolError({ kind: 'syntax', command: line, reason: 'unrecognized command' });
-  if (++s.unknownCommands <= s.options.limits.maxUnknownCommands) return sayText(s, 500, '5.5.1', 'unrecognized command');
+  if (++s.unknownCommands <= s.options.limits.maxUnknownCommands)
+    return sayText(s, 500, '5.5.1', 'unrecognized command');
   s.handler.protocolError({ kind: 'limit', reason: 'too many unrecognized commands' });
   sayText(s, 500, '5.5.1', 'Too many unrecognized commands');
   return 'close';

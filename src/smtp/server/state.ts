@@ -41,7 +41,12 @@ export function say(s: SessionState, r: Reply): Next {
 }
 
 /** Queues a one-line reply of the session's own. */
-export function sayText(s: SessionState, code: number, status: EnhancedStatus | undefined, text: string): Next {
+export function sayText(
+  s: SessionState,
+  code: number,
+  status: EnhancedStatus | undefined,
+  text: string,
+): Next {
   s.link.write(status === undefined ? `${code} ${text}\r\n` : `${code} ${status} ${text}\r\n`);
   return 'command';
 }

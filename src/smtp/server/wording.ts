@@ -36,7 +36,8 @@ export function wordCommandError(error: CommandError): Wording {
 
 function wordPath(verb: 'MAIL' | 'RCPT', fault: PathFault, operand: string): Wording {
   const status = verb === 'MAIL' ? '5.1.7' : '5.1.3';
-  if (fault.kind === 'empty') return { code: 501, status: '5.5.4', text: `${verb} must have an address operand` };
+  if (fault.kind === 'empty')
+    return { code: 501, status: '5.5.4', text: `${verb} must have an address operand` };
   return { code: 501, status, text: printable(`${operand}: ${pathReason(verb, fault)}`) };
 }
 

@@ -7,7 +7,7 @@ import { type Endpoint, endpointKey } from '../../mail/endpoint.ts';
 import type { Envelope } from '../../mail/envelope.ts';
 import type { RecipientOutcome } from '../../mail/outcome.ts';
 import type { Batch, Transport } from '../transport.ts';
-import { failureOutcome, outcomeOf, type Sent, type Voice } from '../wording.ts';
+import { failureOutcome, outcomeOf, type Sent, type Voice } from './wording.ts';
 import { among, splitBatch } from './split-batch.ts';
 
 /** Private options, named as Exim's, with its defaults where one is optional. */

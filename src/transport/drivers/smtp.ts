@@ -5,7 +5,7 @@ import type { RecipientOutcome } from '../../mail/outcome.ts';
 import type { RouteHost } from '../../mail/route-host.ts';
 import { createSmtpPool } from '../../smtp/client/pool.ts';
 import type { Batch, CalloutTarget, Transport } from '../transport.ts';
-import { failureOutcome, outcomeOf, type Sent, type Voice } from '../wording.ts';
+import { failureOutcome, outcomeOf, type Sent, type Voice } from './wording.ts';
 import {
   isLocalAddress,
   type ResolvedHost,

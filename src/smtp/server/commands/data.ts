@@ -2,7 +2,15 @@ import type { Reply } from '../../../mail/reply.ts';
 import type { ContentFault } from '../../../protocol/content-scanner.ts';
 import type { Next } from '../../../protocol/dialogue.ts';
 import type { MessageSink, Verdict } from '../handler.ts';
-import { deliverVerdict, endTransaction, localProblem, protocolError, say, sayText, type SessionState } from '../state.ts';
+import {
+  deliverVerdict,
+  endTransaction,
+  localProblem,
+  protocolError,
+  say,
+  sayText,
+  type SessionState,
+} from '../state.ts';
 
 /** DATA (RFC 5321 §4.1.1.4). */
 export async function data(s: SessionState): Promise<Next> {
@@ -26,7 +34,8 @@ function noRecipients(s: SessionState): Next {
     }
   }
   // RCPTs and DATA sent as one batch are no error of the client's (Exim manual, pipelining_advertise_hosts).
-  if (s.helo === 'EHLO' && s.lastWasRcpt) return sayText(s, 503, '5.5.1', 'Valid RCPT command must precede DATA');
+  if (s.helo === 'EHLO' && s.lastWasRcpt)
+    return sayText(s, 503, '5.5.1', 'Valid RCPT command must precede DATA');
   return protocolError(s, 'DATA', 503, '5.5.1', 'valid RCPT command must precede DATA');
 }
 
@@ -54,7 +63,11 @@ export async function dropSink(s: SessionState, reason: string): Promise<void> {
 /** The message is spoilt: it is dropped now, and answered at its end. */
 export async function contentFault(s: SessionState, fault: ContentFault): Promise<void> {
   const { text, incident } = wordFault(s, fault);
-  s.handler.protocolError(incident === 'limit' ? { kind: 'limit', reason: text } : { kind: 'syntax', command: 'DATA', reason: text });
+  s.handler.protocolError(
+    incident === 'limit'
+      ? { kind: 'limit', reason: text }
+      : { kind: 'syntax', command: 'DATA', reason: text },
+  );
   await dropSink(s, text);
 }
 
@@ -69,7 +82,10 @@ export async function contentEnd(s: SessionState, fault: ContentFault | undefine
   return deliverVerdict(s, await sink.end());
 }
 
-function wordFault(s: SessionState, fault: ContentFault): { reply: Reply; text: string; incident: 'limit' | 'syntax' } {
+function wordFault(
+  s: SessionState,
+  fault: ContentFault,
+): { reply: Reply; text: string; incident: 'limit' | 'syntax' } {
   switch (fault) {
     case 'bare-lf':
     case 'bare-cr': {

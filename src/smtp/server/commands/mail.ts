@@ -12,7 +12,10 @@ export async function mail(s: SessionState, sender: ReversePath, params: MailPar
   const max = s.options.limits.maxMessageOctets;
   if (max > 0 && params.declaredSize !== undefined && params.declaredSize > max) {
     s.mailRefused = true;
-    s.handler.protocolError({ kind: 'limit', reason: `message too big: SIZE=${params.declaredSize} max=${max}` });
+    s.handler.protocolError({
+      kind: 'limit',
+      reason: `message too big: SIZE=${params.declaredSize} max=${max}`,
+    });
     return sayText(s, 552, '5.3.4', 'Message size exceeds maximum permitted');
   }
   s.mailRefused = true;

@@ -1,6 +1,13 @@
 /** The commands that carry no mail. */
 import type { Next } from '../../../protocol/dialogue.ts';
-import { abandonTransaction, deliverVerdict, protocolError, say, sayText, type SessionState } from '../state.ts';
+import {
+  abandonTransaction,
+  deliverVerdict,
+  protocolError,
+  say,
+  sayText,
+  type SessionState,
+} from '../state.ts';
 
 /** RSET (RFC 5321 §4.1.1.5). */
 export function rset(s: SessionState): Next {

@@ -118,7 +118,7 @@ describe('content files', () => {
     fs.writeFileSync(path.join(directory, 'body', 'README'), 'not ours');
     const spool = openLmdbSpool({ directory });
     const left = files(directory).map((name) => name.slice(0, 16));
-    assert.deepEqual(left.sort(), ['README', ids[0], ids[2]].sort());
+    assert.deepEqual(new Set<unknown>(left), new Set(['README', ids[0], ids[2]]));
     const [claim] = await spool.claim({ max: 9, leaseMs: 1000, nowMs: now });
     assert.equal(claim?.entry.id, ids[2]);
     assert.equal((await read(claim?.content ?? assert.fail())).length, 1_000_000);
@@ -230,7 +230,7 @@ describe('what cannot be read', () => {
     const spool = openLmdbSpool({ directory, onCorrupt: (_, e) => met.push(e.message) });
     for (const spoil of [fs.rmSync, (f: string) => fs.truncateSync(f, 5)]) {
       const claim = await born(spool, Buffer.alloc(300_000));
-      const [file] = fs.readdirSync(path.join(directory, 'body')).filter((f) => f.startsWith(claim.entry.id));
+      const file = fs.readdirSync(path.join(directory, 'body')).find((f) => f.startsWith(claim.entry.id));
       spoil(path.join(directory, 'body', file ?? ''));
       await assert.rejects(read(claim.content), (e) => e instanceof MailError && e.code === 'IO');
       await spool.record(claim, { outcomes: [], release: true });
@@ -249,6 +249,15 @@ describe('what cannot be read', () => {
     await databases.root.close();
     assert.throws(() => openLmdbSpool({ directory }), /layout version 2; this program reads version 1 only/);
   });
+});
+
+test('a place that cannot be a spool is a fault with its reason', (t) => {
+  const directory = temporary(t);
+  fs.writeFileSync(path.join(directory, 'file'), '');
+  assert.throws(
+    () => openLmdbSpool({ directory: path.join(directory, 'file', 'spool') }),
+    (e) => e instanceof MailError && e.code === 'IO' && /ENOTDIR/.test(e.message),
+  );
 });
 
 describe('no space', () => {
@@ -324,7 +333,8 @@ describe('no space', () => {
       return undefined;
     }
     t.after(() => {
-      execFileSync('umount', [directory]);
+      // Lazily: a test that failed may have left the spool open.
+      execFileSync('umount', ['-l', directory]);
       fs.rmdirSync(directory);
     });
     return directory;

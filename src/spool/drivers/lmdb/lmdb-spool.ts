@@ -30,9 +30,18 @@ export interface LmdbSpoolOptions {
 /**
  * Opens a spool in lmdb. Several processes may have the same directory open at once; each message is claimed by one of
  * them, and what a process held is free again as soon as it is gone. Throws MailError('CORRUPT') for a directory of
- * another layout version.
+ * another layout version, MailError('IO') where it cannot be opened or written.
  */
 export function openLmdbSpool(options: LmdbSpoolOptions): Spool {
+  try {
+    return openSpool(options);
+  } catch (cause) {
+    if (cause instanceof MailError) throw cause;
+    throw new MailError('IO', `cannot open the spool ${options.directory}: ${String(cause)}`, { cause });
+  }
+}
+
+function openSpool(options: LmdbSpoolOptions): Spool {
   const { directory } = options;
   const identity = ownIdentity();
   const databases = openEnvironment(directory);
@@ -84,10 +93,9 @@ function spoolOver(context: SpoolContext): Spool {
     newId: context.newId,
     create: async (signal) => {
       const writer = createWriter(context, signal);
-      const { commit } = writer;
       return {
         ...writer,
-        commit: (submission, leaseMs, nowMs) => tracked(() => commit(submission, leaseMs, nowMs)),
+        commit: (submission, leaseMs, nowMs) => tracked(() => writer.commit(submission, leaseMs, nowMs)),
       };
     },
     claim: (options) => tracked(() => claimDue(context, options)),

@@ -74,7 +74,7 @@ async function writeDurably(work: Work, target: Target): Promise<MessageFile> {
       ? await writeMessage(mailbox, trace, work.delivery.content, work.signal)
       : writePrepared(mailbox, trace, work.prepared);
   try {
-    await work.durability.file(file.fd);
+    await work.durability.file({ fd: file.fd, device: mailbox.device });
   } catch (error) {
     discardFile(file.fd, file.path);
     throw error;
@@ -120,7 +120,7 @@ function sameOwner(a: Mailbox, b: Mailbox): boolean {
 async function makeNamesDurable(work: Work, target: Target): Promise<void> {
   const { mailbox } = target.lease;
   try {
-    await work.durability.folder(mailbox.newFd);
+    await work.durability.folder({ fd: mailbox.newFd, device: mailbox.device });
     settle(work, target, { kind: 'stored' });
   } catch (error) {
     settle(work, target, failureOutcome(error, mailbox.path));

@@ -1,11 +1,17 @@
 /** The waits for the disk, on the thread pool: nothing else of a delivery goes there (DESIGN §5). */
 import { fdatasync, fsync } from 'node:fs';
 
+/** An open file or folder, and the device number of its file system. */
+export interface FlushTarget {
+  readonly fd: number;
+  readonly device: number;
+}
+
 export interface Durability {
   /** Resolves when the file's content and size are on the disk. */
-  file(fd: number): Promise<void>;
-  /** Resolves when every name that stood in the folder at the call is on the disk. Calls for one folder share a flush. */
-  folder(fd: number): Promise<void>;
+  file(target: FlushTarget): Promise<void>;
+  /** Resolves when every name that stood in the folder at the call is on the disk. */
+  folder(target: FlushTarget): Promise<void>;
 }
 
 /** `mail_fsync = never`. */
@@ -14,12 +20,12 @@ export const noDurability: Durability = {
   folder: () => Promise.resolve(),
 };
 
-/** `mail_fsync = optimized` and `always`, which differ only in Dovecot's index files: fsync of the file, fdatasync of the folder. */
-export function diskDurability(): Durability {
+/** fsync of each file and fdatasync of each folder, as Dovecot does, right on any file system; waits for one folder share a flush. */
+export function eachByItself(): Durability {
   const folders = new Map<number, FolderFlush>();
   return {
-    file: (fd) => new Promise((resolve, reject) => fsync(fd, settle(resolve, reject))),
-    folder(fd) {
+    file: ({ fd }) => new Promise((resolve, reject) => fsync(fd, settle(resolve, reject))),
+    folder({ fd }) {
       const running = folders.get(fd);
       if (running === undefined) {
         const flush: FolderFlush = { next: undefined };

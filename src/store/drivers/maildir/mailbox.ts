@@ -33,8 +33,8 @@ export interface Mailbox {
   readonly fileMode: number;
   readonly owner: Owner | undefined;
   /** Device and inode of `new`, to see that the path still leads there. */
-  readonly dev: number;
-  readonly ino: number;
+  readonly device: number;
+  readonly inode: number;
 }
 
 const openFolder = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
@@ -72,8 +72,8 @@ export function openMailbox(root: string, owner: Owner | undefined): Mailbox | u
       fileMode: (mode & 0o666) | 0o600,
       // A Maildir open to its group keeps its group, as Dovecot does for shared mailboxes.
       owner: owner !== undefined && (mode & 0o070) !== 0 ? { uid: owner.uid, gid } : owner,
-      dev,
-      ino,
+      device: dev,
+      inode: ino,
     };
   } catch (error) {
     for (const fd of opened) closeSync(fd);
@@ -107,14 +107,14 @@ export async function createMailbox(root: string, owner: Owner | undefined, dura
       if (owner !== undefined) lchownSync(`${base}/${name}`, owner.uid, owner.gid);
       parents.add(root);
     }
-    if (parents.delete(root)) await durability.folder(rootFd);
+    if (parents.delete(root)) await durability.folder({ fd: rootFd, device: fstatSync(rootFd).dev });
   } finally {
     closeSync(rootFd);
   }
   for (const parent of parents) {
     const fd = openSync(parent, constants.O_RDONLY | constants.O_DIRECTORY);
     try {
-      await durability.folder(fd);
+      await durability.folder({ fd, device: fstatSync(fd).dev });
     } finally {
       closeSync(fd);
     }
@@ -150,7 +150,7 @@ export function createInTmp(mailbox: Mailbox, base: string): number {
 /** True while the path leads to the folder that is held open; a Maildir may be moved, removed or restored under us. */
 export function stillThere(mailbox: Mailbox): boolean {
   const now = lstatSync(`${mailbox.path}/new`, { throwIfNoEntry: false });
-  return now !== undefined && now.ino === mailbox.ino && now.dev === mailbox.dev;
+  return now !== undefined && now.ino === mailbox.inode && now.dev === mailbox.device;
 }
 
 /** Throws ELOOP where a link on the path belongs to somebody other than root. */

@@ -58,7 +58,7 @@ export function mailboxSet(maxOpen: number, durability: Durability, onOpen: (mai
         entry.users--;
         if (entry.dropped) {
           if (entry.users === 0) closeMailbox(entry.mailbox);
-        } else if (stale) drop(entry);
+        } else if (stale || (entry.users === 0 && entries.size > maxOpen)) drop(entry);
       },
     };
   }

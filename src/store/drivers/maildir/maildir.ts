@@ -5,11 +5,14 @@ import type { MailUser } from '../../../mail/mail-user.ts';
 import type { MailStore, StoreDelivery, StoreOutcome } from '../../mail-store.ts';
 import { storeGroup } from './deliver-group.ts';
 import type { Target, Work } from './deliver-group.ts';
-import { diskDurability, noDurability } from './durability.ts';
+import { eachByItself, noDurability } from './durability.ts';
+import type { Durability } from './durability.ts';
 import { failureOutcome } from './failure.ts';
+import { groupCommit } from './group-commit.ts';
 import type { Owner } from './mailbox.ts';
 import { mailboxSet } from './mailboxes.ts';
 import { prepareContent } from './message-file.ts';
+import { flushesWhole, loadSyncfs } from './syncfs.ts';
 import { tmpCleaner } from './tmp-cleaner.ts';
 
 export interface MaildirOptions {
@@ -21,7 +24,10 @@ export interface MaildirOptions {
    */
   readonly uid?: number;
   readonly gid?: number;
-  /** Dovecot's `mail_fsync`. For a delivery `always` is the same as `optimized`, the default: file and name are durable before the answer. */
+  /**
+   * Dovecot's `mail_fsync`. With `optimized`, the default, and `always` file and name are durable before the answer;
+   * `always` flushes each by itself, `optimized` groups deliveries where the file system allows it (group-commit.ts).
+   */
   readonly fsync?: 'optimized' | 'always' | 'never';
   /** Maildirs kept open, at two descriptors each. Default 1,024. */
   readonly maxOpenMailboxes?: number;
@@ -31,16 +37,17 @@ export interface MaildirOptions {
 export function openMaildirStore(options: MaildirOptions): MailStore {
   const probe = expandMailLocation(options.location, { username: 'user@example.test', home: '/home/user' });
   if (probe.kind === 'refused') throw new Error(probe.reason);
-  const durability = options.fsync === 'never' ? noDurability : diskDurability();
+  const durability = durabilityOf(options);
   const cleaner = tmpCleaner();
   const mailboxes = mailboxSet(options.maxOpenMailboxes ?? 1024, durability, (m) => cleaner.consider(m.path));
   const ownerOf = ownerRule(options);
+  const maildirOf = maildirRule(options.location);
   const running = new Set<Promise<unknown>>();
   let closing = false;
 
   async function open(work: Work, position: number, reopened: boolean): Promise<Target | undefined> {
     const user = userAt(work.delivery, position);
-    const location = maildirOf(user, options.location);
+    const location = maildirOf(user);
     if (location.kind === 'refused') {
       work.outcomes[position] = { kind: 'unavailable', reason: `${user.username}: ${location.reason}` };
       return undefined;
@@ -110,6 +117,13 @@ function groupPositions(
   return [...groups.values()];
 }
 
+function durabilityOf({ fsync = 'optimized' }: MaildirOptions): Durability {
+  if (fsync === 'never') return noDurability;
+  const each = eachByItself();
+  const flush = fsync === 'optimized' ? loadSyncfs() : undefined;
+  return flush === undefined ? each : groupCommit({ flush, suits: flushesWhole, each, minBatch: 6, slowMs: 250, restMs: 10_000 });
+}
+
 function userAt(delivery: StoreDelivery, position: number): MailUser {
   const recipient = delivery.recipients[position];
   if (recipient === undefined) throw new RangeError(`no recipient ${position}`);
@@ -126,13 +140,24 @@ function ownerRule(options: MaildirOptions): (user: MailUser) => Owner | undefin
   };
 }
 
-/** The path as Node wants it: octets of a user name beyond ASCII must be UTF-8, or there is no such path. */
-function maildirOf(user: MailUser, location: string): MailLocation {
-  const found: MailLocation =
-    user.maildir === undefined ? expandMailLocation(location, user) : { kind: 'ok', path: user.maildir };
-  if (found.kind === 'refused' || /^[\x00-\x7f]*$/.test(found.path)) return found;
+/** Finds a user's Maildir; the answer is kept as long as the directory keeps the user, since expansion costs as much as the write. */
+function maildirRule(location: string): (user: MailUser) => MailLocation {
+  const known = new WeakMap<MailUser, MailLocation>();
+  return (user) => {
+    let found = known.get(user);
+    if (found === undefined) {
+      found = asNodePath(user.maildir === undefined ? expandMailLocation(location, user) : { kind: 'ok', path: user.maildir });
+      known.set(user, found);
+    }
+    return found;
+  };
+}
+
+/** Node writes paths as UTF-8: octets of a user name beyond ASCII must be that, or there is no such path. */
+function asNodePath(location: MailLocation): MailLocation {
+  if (location.kind === 'refused' || /^[\x00-\x7f]*$/.test(location.path)) return location;
   try {
-    return { kind: 'ok', path: strictUtf8.decode(Buffer.from(found.path, 'latin1')) };
+    return { kind: 'ok', path: strictUtf8.decode(Buffer.from(location.path, 'latin1')) };
   } catch {
     return { kind: 'refused', reason: 'the path of the mailbox is not UTF-8' };
   }

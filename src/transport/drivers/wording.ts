@@ -2,12 +2,12 @@
  * Results of a transaction in the words of Exim's main log (taken from Exim 4.96 delivering to servers that fail in
  * every way), and what they mean for retrying (Exim manual, "Errors in outgoing SMTP").
  */
-import { formatAddress, formatPath, type ReversePath } from '../mail/address.ts';
-import { assertNever } from '../mail/assert-never.ts';
-import type { DialogueFault } from '../mail/dialogue-fault.ts';
-import type { Recipient } from '../mail/envelope.ts';
-import type { RecipientOutcome, Status } from '../mail/outcome.ts';
-import { isPermanent, type Reply, replySummary } from '../mail/reply.ts';
+import { formatAddress, formatPath, type ReversePath } from '../../mail/address.ts';
+import { assertNever } from '../../mail/assert-never.ts';
+import type { DialogueFault } from '../../mail/dialogue-fault.ts';
+import type { Recipient } from '../../mail/envelope.ts';
+import type { RecipientOutcome, Status } from '../../mail/outcome.ts';
+import { isPermanent, type Reply, replySummary } from '../../mail/reply.ts';
 
 /** Where in the dialogue; `content` is after the end of the data. */
 export type Stage = 'mail' | 'rcpt' | 'data' | 'content';

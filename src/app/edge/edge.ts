@@ -1,0 +1,194 @@
+/** The edge: SMTP listeners, the spool, the queue and everything they need, from start to orderly stop. */
+import path from 'node:path';
+import { defaultCalloutLimits, createCallouts } from '../../verify/callout.ts';
+import { createCalloutCache } from '../../verify/cache.ts';
+import { openLmdbHints } from '../../hints/drivers/lmdb.ts';
+import type { Listener } from '../../net/listen.ts';
+import { deliveryLine } from '../../observe/delivery-lines.ts';
+import type { Logs } from '../../observe/logs.ts';
+import type { DeliveryContext } from '../../queue/context.ts';
+import { createHostGate } from '../../queue/host-gate.ts';
+import { createQueueRunner, type QueueRun, type QueueRunner, runnerDefaults } from '../../queue/runner.ts';
+import type { SessionOptions } from '../../smtp/server/handler.ts';
+import { listenSmtp } from '../../smtp/server/server.ts';
+import { openLmdbSpool } from '../../spool/drivers/lmdb/lmdb-spool.ts';
+import type { Program } from '../program.ts';
+import { makeRouters } from '../routers.ts';
+import { makeTransports } from '../transports.ts';
+import type { EdgeParts } from './parts.ts';
+import { edgeSessions } from './session.ts';
+import { type SmtpAddress, smtpAddresses } from './smtp-addresses.ts';
+
+export interface Edge {
+  /** Where SMTP is taken. */
+  readonly addresses: readonly SmtpAddress[];
+  queueRun(run: QueueRun): Promise<number>;
+  /** Takes no more mail, lets deliveries end for a while, and closes everything. */
+  stop(): Promise<void>;
+}
+
+export interface EdgeOptions {
+  readonly program: Program;
+  readonly logs: Logs;
+  /** -q<time>; undefined for no queue runs by the clock. */
+  readonly queueIntervalMs: number | undefined;
+  /** -oX. */
+  readonly listen: string | undefined;
+  /** False for a queue run from the command line: nothing listens and nothing is delivered unasked. */
+  readonly serve: boolean;
+}
+
+/** `queue_only` mail waits this long where no interval is given. */
+const defaultQueueIntervalMs = 30 * 60_000;
+const stopGraceMs = 10_000;
+
+export async function startEdge({ program, logs, queueIntervalMs, listen, serve }: EdgeOptions): Promise<Edge> {
+  const { model, main, services, lists, acls, retryRules } = program;
+  const options = model.main;
+  const scope = { main, services };
+  const directory = main.spoolDirectory;
+  const problem = (text: string): void => logs.panic(text);
+  const spool = openLmdbSpool({
+    directory: path.join(directory, 'spool'),
+    onCorrupt: (id, error) => problem(`${id} cannot be read and is left alone: ${error.message}`),
+  });
+  const hints = openLmdbHints({ directory: path.join(directory, 'hints') });
+  const transports = makeTransports(model, scope);
+  const routers = makeRouters(model);
+  const schedule = { maxIntervalMs: options.retry_interval_max, dataExpireMs: options.retry_data_expire, random: Math.random };
+  const context: DeliveryContext = {
+    spool,
+    gate: createHostGate(hints, schedule, problem),
+    routers,
+    transports,
+    main,
+    services,
+    retryRules,
+    schedule,
+    bounce: {
+      returnBody: options.bounce_return_message && options.bounce_return_body,
+      returnSizeLimitBytes: options.bounce_return_size_limit,
+      ignoreErrorsAfterMs: options.ignore_bounce_errors_after,
+    },
+    maxParallelBatches: options.remote_max_parallel,
+    emit(event) {
+      const line = deliveryLine(event);
+      if (line !== undefined) logs[line.log](line.text);
+    },
+    nowMs: Date.now,
+  };
+  const queue = createQueueRunner({
+    context,
+    ...runnerDefaults,
+    pollMs: Math.min(queueIntervalMs ?? runnerDefaults.pollMs, runnerDefaults.pollMs),
+    timeoutFrozenAfterMs: options.timeout_frozen_after,
+  });
+  const callouts = createCallouts(defaultCalloutLimits);
+  const stopping = new AbortController();
+  const parts: EdgeParts = {
+    options,
+    main,
+    services,
+    lists,
+    acls,
+    routers,
+    transports,
+    callouts,
+    calloutCache: createCalloutCache(
+      hints,
+      {
+        positiveMs: options.callout_positive_expire,
+        negativeMs: options.callout_negative_expire,
+        domainPositiveMs: options.callout_domain_positive_expire,
+        domainNegativeMs: options.callout_domain_negative_expire,
+      },
+      problem,
+    ),
+    spool,
+    queue,
+    logs,
+    queueIntervalMs: queueIntervalMs ?? defaultQueueIntervalMs,
+    leaseMs: runnerDefaults.leaseMs,
+    signal: stopping.signal,
+  };
+  const addresses = serve ? smtpAddresses(options, listen) : [];
+  const listeners: Listener[] = [];
+  const closeAll = async (): Promise<void> => {
+    await Promise.all(listeners.map((l) => l.close(stopGraceMs)));
+    await stopQueue(queue);
+    stopping.abort(new Error('the program is stopping'));
+    await callouts.close();
+    await Promise.all([...transports.values()].map((t) => t.transport.close()));
+    await spool.close();
+    await hints.close();
+  };
+  try {
+    for (const address of addresses)
+      listeners.push(
+        await listenSmtp(
+          { kind: 'tcp', ...address },
+          sessionOptions(program, logs),
+          {
+            backlog: Math.max(options.smtp_connect_backlog, 511),
+            maxConnections: options.smtp_accept_max,
+            onError: (error) => problem(`SMTP listener: ${errorText(error)}`),
+          },
+          edgeSessions(parts),
+        ),
+      );
+  } catch (error) {
+    await closeAll();
+    throw error;
+  }
+  if (serve) queue.start();
+  const timer = serve && queueIntervalMs !== undefined ? startQueueRuns(queue, queueIntervalMs, problem) : undefined;
+  return {
+    addresses: listeners.flatMap((l) => (l.address.kind === 'tcp' ? [{ host: l.address.host, port: l.address.port }] : [])),
+    queueRun: (run) => queue.queueRun(run),
+    async stop() {
+      clearInterval(timer);
+      await closeAll();
+    },
+  };
+}
+
+async function stopQueue(queue: QueueRunner): Promise<void> {
+  await queue.stop(stopGraceMs);
+}
+
+function startQueueRuns(queue: QueueRunner, intervalMs: number, problem: (text: string) => void): NodeJS.Timeout {
+  let running = false;
+  const timer = setInterval(() => {
+    if (running) return;
+    running = true;
+    queue
+      .queueRun({})
+      .catch((error: unknown) => problem(`queue run: ${errorText(error)}`))
+      .finally(() => {
+        running = false;
+      });
+  }, intervalMs);
+  return timer;
+}
+
+function sessionOptions({ model, main }: Program, logs: Logs): SessionOptions {
+  const options = model.main;
+  return {
+    hostname: main.primaryHostname,
+    enforceSync: options.smtp_enforce_sync,
+    limits: {
+      maxCommandOctets: 4096,
+      maxDataLineOctets: 0,
+      maxMessageOctets: options.message_size_limit,
+      maxRecipients: options.recipients_max,
+      maxSyntaxErrors: options.smtp_max_synprot_errors,
+      maxUnknownCommands: options.smtp_max_unknown_commands,
+      idleTimeoutMs: typeof options.smtp_receive_timeout === 'number' ? options.smtp_receive_timeout : 300_000,
+    },
+    onError: (error) => logs.panic(`SMTP session: ${errorText(error)}`),
+  };
+}
+
+function errorText(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
