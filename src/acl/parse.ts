@@ -7,6 +7,7 @@ import { positionAt, sliceSource, trimSource } from '../mail/source-text.ts';
 import { parseTimeInterval } from '../mail/time-interval.ts';
 import type { Acl, Argument, Statement, Step, Verb } from './ast.ts';
 import { parseControl } from './control.ts';
+import { firstLine } from './messages.ts';
 import { suggest } from './suggest.ts';
 import {
   conditions,
@@ -248,7 +249,7 @@ function readSet(reader: Reader, position: SourcePosition, after: SourceText): S
 function readTemplate(reader: Reader, value: SourceText): Template | undefined {
   const template = parseTemplate(value.text);
   if (template.kind === 'template') return template;
-  return complain(reader, positionAt(value, template.offset), `malformed expansion: ${template.reason}`);
+  return complain(reader, positionAt(value, template.offset), `malformed expansion: ${firstLine(template.reason)}`);
 }
 
 /** Reads a value now where it does not need expansion, so that mistakes show before any mail comes. */

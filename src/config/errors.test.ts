@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
-import { complaints, readText } from './test-support.ts';
+import { complaints, readText } from '../../test/support/config-text.ts';
 
 /** One line of a main part and what is said of it. */
 const mainLines: readonly (readonly [line: string, ...complaints: string[]])[] = [

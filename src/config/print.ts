@@ -1,6 +1,6 @@
 /** Options as `exim -bP` prints them (Exim manual, "-bP"). */
 import { formatTimeInterval } from '../mail/time-interval.ts';
-import { joinList } from '../mail/list-text.ts';
+import { joinList, splitList } from '../mail/list-text.ts';
 import type { GivenOptions } from './model.ts';
 import type { AnyValue, OptionSpec, OptionTable } from './options/table.ts';
 import { defaultValue } from './values.ts';
@@ -39,7 +39,16 @@ export function formatValue(value: AnyValue, spec: OptionSpec): string {
   if (spec.type === 'time-list') return value.map((ms) => formatTimeInterval(Number(ms))).join(':');
   const items = value.map(String);
   if (spec.repeat === 'condition') return joinConditions(items);
-  return spec.repeat === undefined ? joinList(items) : items.join(spec.repeat);
+  return spec.repeat === undefined ? joinList(items) : joinTexts(items, spec.repeat);
+}
+
+/** Lists whose usual separator is `separator`, as one list. */
+function joinTexts(texts: readonly string[], separator: string): string {
+  const items = texts.flatMap((text) => splitList(/^\s*<[^\w\s]/.test(text) ? text : `<${separator}${text}`));
+  const doubles = separator > ' ';
+  return items
+    .map((item) => (doubles ? item.replaceAll(separator, separator + separator) : item))
+    .join(separator);
 }
 
 function formatNumber(value: number, spec: OptionSpec): string {
@@ -83,7 +92,7 @@ function defaultText(spec: OptionSpec): string {
 /** Lists, and numbers that could be expansions, are printed as they were written, all else in the form of its type. */
 function sourceText(sources: readonly string[], value: AnyValue, spec: OptionSpec): string {
   const [first] = sources;
-  const isList = Array.isArray(value) && spec.type !== 'time-list';
+  const isList = Array.isArray(value) && spec.type !== 'time-list' && spec.repeat === undefined;
   const asWritten = isList || (spec.expand === true && typeof value === 'number' && spec.type !== 'time');
   return asWritten && first !== undefined && sources.length === 1 ? first : formatValue(value, spec);
 }

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
+import path from 'node:path';
 import { test } from 'node:test';
 import { formatDiagnostic } from '../mail/diagnostic.ts';
 import { formatWithSource } from './format.ts';
 import { readConfig } from './read.ts';
-import { complaints, readText } from './test-support.ts';
+import { complaints, readText } from '../../test/support/config-text.ts';
 
 /** The three snippets of the Dovecot wiki's page "LMTP/Exim" as they stand there, with what a main part needs. */
 const wikiTcpRouter = `myusers:
@@ -145,7 +146,7 @@ test("the benchmark's Exim configuration", () => {
   assert.ok(model);
   assert.equal(model.main.recipients_max, 100_000);
   assert.deepEqual(model.main.local_interfaces, ['127.0.0.1']);
-  assert.equal(model.main.queue_run_max, 10);
+  assert.equal(model.mainGiven.get('queue_run_max')?.value, 10);
   assert.equal(model.main.smtp_receive_timeout, 300_000);
   assert.equal(model.main.callout_positive_expire, 86_400_000);
   assert.equal(model.main.message_size_limit, 50 * 1024 * 1024);
@@ -192,6 +193,15 @@ test('stores', () => {
       '5: "%u" is not a valid value for username_format (one of local-part, address)',
     ],
   );
+});
+
+test('the configuration that is shipped', () => {
+  const file = path.join(import.meta.dirname, '../../etc/mailchute.conf');
+  for (const defines of [new Map<string, string>(), new Map([['LMTP_OVER_TCP', 'y']])]) {
+    const { model, diagnostics } = readConfig(file, { defines });
+    assert.deepEqual(diagnostics.map(formatDiagnostic), []);
+    assert.equal(model?.transports[0]?.driver, defines.size === 0 ? 'lmtp' : 'smtp');
+  }
 });
 
 test('an option that may be repeated keeps each of its texts', () => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import type { Address, Domain, LocalPart } from '../mail/address.ts';
 import { headerBody, parseHeaderFields } from '../mail/headers.ts';
 import type { QueueId } from '../mail/message-id.ts';

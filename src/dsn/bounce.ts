@@ -96,7 +96,7 @@ function textPart(facts: BounceFacts): string {
   const intro = `${sentBy} could not be delivered to all of its recipients. The error is permanent, and no further attempt will be made. These addresses failed:`;
   let out = `The mail system at ${facts.primaryHostname} wrote this message by itself.\r\n`;
   if (facts.extraText !== undefined) out += `${printable(facts.extraText)}\r\n`;
-  out += `\r\n${wrapped(intro, '')}\r\n`;
+  out += `\r\n${wrapped(intro, '')}`;
   for (const failure of facts.failures) out += failureParagraph(failure);
   if (original.body === undefined)
     out += '\r\nThe header lines of the message follow; its body is not returned.\r\n';

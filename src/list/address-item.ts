@@ -157,7 +157,7 @@ async function firstLocalPart(
   for (const item of items) {
     const negated = item.startsWith('!');
     const pattern = negated ? item.slice(1).trimStart() : item;
-    const { test } = compilePattern(pattern, { atSpecial: false, partial: true, tainted: true });
+    const { test } = compilePattern(pattern, { atSpecial: false, partial: true, tainted: false });
     const r = await test(local, context);
     if (r.kind === 'yes') return negated ? no : plainYes;
     if (r.kind !== 'no') return r;

@@ -227,3 +227,14 @@ function localAddresses(): readonly string[] {
   }
   return addresses;
 }
+
+/**
+ * What is wrong with a list option's text that can be seen before any mail comes: malformed expansions and addresses,
+ * regular expressions that do not compile, lookup types and items that are not there. Named lists are checked where they
+ * are defined.
+ */
+export function listProblems(kind: MatchKind, text: string): readonly string[] {
+  const ready = prepare(kind, text);
+  if (ready.kind === 'broken') return [ready.reason];
+  return ready.kind === 'compiled' ? ready.list.problems : [];
+}

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { addressOf } from '../../test/support/routing-world.ts';
 import type { RoutedTo } from '../router/environment.ts';
 import { groupRecipients, type RoutedRecipient } from './batch.ts';
@@ -34,22 +34,37 @@ const variants: readonly Partial<RoutedTo>[] = [
 test('every recipient is in exactly one group of its own kind, in order, and no group is too large', () => {
   const sender = addressOf('s@a.test');
   fc.assert(
-    fc.property(fc.array(fc.nat(variants.length - 1), { maxLength: 40 }), fc.integer({ min: 1, max: 5 }), (kinds, max) => {
-      const items = kinds.map((k, position): RoutedRecipient => ({ position, recipient: { address: addressOf('u@a.test') }, routed: routed(variants[k] ?? {}) }));
-      const groups = groupRecipients(items, sender, () => max);
-      assert.deepEqual(
-        groups.flatMap((g) => g.members.map((m) => m.position)).toSorted((a, b) => a - b),
-        kinds.map((_, i) => i),
-      );
-      for (const group of groups) {
-        const positions = group.members.map((m) => m.position);
-        assert.ok(positions.length <= max);
-        assert.deepEqual(positions, positions.toSorted((a, b) => a - b));
-        assert.equal(new Set(positions.map((p) => kinds[p])).size, 1);
-      }
-      const wanted = variants.map((_, k) => Math.ceil(kinds.filter((x) => x === k).length / max)).reduce((a, b) => a + b, 0);
-      assert.equal(groups.length, wanted, 'and there are no more groups than needed');
-    }),
+    fc.property(
+      fc.array(fc.nat(variants.length - 1), { maxLength: 40 }),
+      fc.integer({ min: 1, max: 5 }),
+      (kinds, max) => {
+        const items = kinds.map(
+          (k, position): RoutedRecipient => ({
+            position,
+            recipient: { address: addressOf('u@a.test') },
+            routed: routed(variants[k] ?? {}),
+          }),
+        );
+        const groups = groupRecipients(items, sender, () => max);
+        assert.deepEqual(
+          groups.flatMap((g) => g.members.map((m) => m.position)).toSorted((a, b) => a - b),
+          kinds.map((_, i) => i),
+        );
+        for (const group of groups) {
+          const positions = group.members.map((m) => m.position);
+          assert.ok(positions.length <= max);
+          assert.deepEqual(
+            positions,
+            positions.toSorted((a, b) => a - b),
+          );
+          assert.equal(new Set(positions.map((p) => kinds[p])).size, 1);
+        }
+        const wanted = variants
+          .map((_, k) => Math.ceil(kinds.filter((x) => x === k).length / max))
+          .reduce((a, b) => a + b, 0);
+        assert.equal(groups.length, wanted, 'and there are no more groups than needed');
+      },
+    ),
   );
 });
 
@@ -57,7 +72,14 @@ test('hosts in random order are one destination, in fixed order they are not', (
   const a = { name: 'a', address: '198.51.100.1' };
   const b = { name: 'b', address: '198.51.100.2' };
   const pair = (unordered: boolean): RoutedRecipient[] =>
-    [[a, b], [b, a]].map((hosts, position) => ({ position, recipient: { address: addressOf('u@a.test') }, routed: routed({ hosts, unordered }) }));
+    [
+      [a, b],
+      [b, a],
+    ].map((hosts, position) => ({
+      position,
+      recipient: { address: addressOf('u@a.test') },
+      routed: routed({ hosts, unordered }),
+    }));
   assert.equal(groupRecipients(pair(true), null, () => 10).length, 1);
   assert.equal(groupRecipients(pair(false), null, () => 10).length, 2);
 });

@@ -5,11 +5,27 @@ import { classify } from './classify.ts';
 import { addressOf } from '../../test/support/routing-world.ts';
 
 // What the transports really say, so that a change of their words shows here.
-const sent: Sent = { sender: addressOf('s@a.test'), recipients: [{ address: addressOf('u@a.test') }], pipelined: true, contentOctets: 10 };
+const sent: Sent = {
+  sender: addressOf('s@a.test'),
+  recipients: [{ address: addressOf('u@a.test') }],
+  pipelined: true,
+  contentOctets: 10,
+};
 const voices: readonly Voice[] = [
-  { driver: 'smtp', protocol: 'lmtp', peer: 'h [198.51.100.1]', connectPrefix: '', host: { name: 'h', address: '198.51.100.1', port: 24 } },
+  {
+    driver: 'smtp',
+    protocol: 'lmtp',
+    peer: 'h [198.51.100.1]',
+    connectPrefix: '',
+    host: { name: 'h', address: '198.51.100.1', port: 24 },
+  },
   { driver: 'smtp', protocol: 'smtp', peer: 'h [198.51.100.1]', connectPrefix: '' },
-  { driver: 'lmtp', protocol: 'lmtp', peer: '/run/lmtp', connectPrefix: 'Failed to connect to socket /run/lmtp for t transport: ' },
+  {
+    driver: 'lmtp',
+    protocol: 'lmtp',
+    peer: '/run/lmtp',
+    connectPrefix: 'Failed to connect to socket /run/lmtp for t transport: ',
+  },
 ];
 
 for (const voice of voices) {
@@ -22,19 +38,27 @@ for (const voice of voices) {
         return [error.name, errno];
       case 'reply':
         return [`${error.to}_4${error.tens}${error.units}`, errno];
-      default:
+      case 'quota':
+      case 'other':
         return [error.kind, errno];
     }
   };
   test(`the words of ${voice.driver} with ${voice.protocol}`, () => {
     const reply = { code: 452, lines: ['wait'] } as const;
-    const refused = (stage: 'mail' | 'rcpt' | 'data' | 'content'): [string, number] => of(outcomeOf({ kind: 'refused', stage, reply }, 0, sent, voice));
+    const refused = (stage: 'mail' | 'rcpt' | 'data' | 'content'): [string, number] =>
+      of(outcomeOf({ kind: 'refused', stage, reply }, 0, sent, voice));
     assert.deepEqual(refused('mail'), ['mail_452', -45]);
     assert.deepEqual(refused('rcpt'), ['rcpt_452', -44]);
     assert.deepEqual(refused('data'), ['data_452', -46]);
     assert.deepEqual(refused('content'), ['data_452', -46]);
-    assert.deepEqual(of(failureOutcome({ fault: { kind: 'io', text: 'Connection refused' } }, voice)), ['refused', 111]);
-    assert.deepEqual(of(failureOutcome({ fault: { kind: 'timeout', timeoutMs: 1 } }, voice)), ['timeout_connect', 110]);
+    assert.deepEqual(of(failureOutcome({ fault: { kind: 'io', text: 'Connection refused' } }, voice)), [
+      'refused',
+      111,
+    ]);
+    assert.deepEqual(of(failureOutcome({ fault: { kind: 'timeout', timeoutMs: 1 } }, voice)), [
+      'timeout_connect',
+      110,
+    ]);
     const unanswered = (fault: Parameters<typeof failureOutcome>[0]['fault']): [string, number] =>
       of(outcomeOf({ kind: 'unanswered', stage: 'rcpt', recipient: 0, fault }, 0, sent, voice));
     assert.deepEqual(unanswered({ kind: 'timeout', timeoutMs: 1 }), ['timeout', 110]);

@@ -39,8 +39,10 @@ export async function deliverGroup(d: GroupDelivery): Promise<readonly Attempt[]
     const gate = context.gate.ask(group.transport, group.hosts, nowMs, force);
     if (gate.kind === 'open') return attempt(d, gate);
     if (gate.kind === 'probing') {
-      await untilSettled(gate.done, d.signal);
+      const settled = await untilSettled(gate.done, d.signal);
       if (d.signal.aborted) return group.members.map((m): Attempt => ({ kind: 'unknown', who: d.who(m) }));
+      // A host that does not even refuse must not hold up messages for others.
+      if (!settled) return group.members.map((m) => notTried(d, m, context.nowMs() + probeRetryMs, false));
       // Only one delivery finds out at a time; without the force of a queue run the rest does as it is told.
       force = false;
       continue;
@@ -266,14 +268,22 @@ function textOf(failure: unknown): string {
   return failure instanceof Error ? failure.message : String(failure);
 }
 
-/** Resolves when the promise does or the signal aborts. */
-async function untilSettled(promise: Promise<void>, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return;
+/** How long others wait for the delivery that finds out about a host, and when they come back where it takes longer. */
+const probeWaitMs = 2000;
+const probeRetryMs = 15_000;
+
+/** True once the promise resolves; false where the signal aborts or it takes longer than others should wait. */
+async function untilSettled(promise: Promise<void>, signal: AbortSignal): Promise<boolean> {
+  if (signal.aborted) return false;
+  let timer: NodeJS.Timeout | undefined;
   let stop = (): void => {};
-  const aborted = new Promise<void>((resolve) => {
-    stop = resolve;
+  const given = new Promise<boolean>((resolve) => {
+    stop = () => resolve(false);
+    timer = setTimeout(stop, probeWaitMs);
     signal.addEventListener('abort', stop, { once: true });
   });
-  await Promise.race([promise, aborted]);
+  const settled = await Promise.race([promise.then(() => true), given]);
+  clearTimeout(timer);
   signal.removeEventListener('abort', stop);
+  return settled;
 }

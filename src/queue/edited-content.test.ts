@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import type { HeaderEdit } from '../mail/headers.ts';
 import type { MessageSource } from '../mail/message-source.ts';
 import { editContent, readStart } from './edited-content.ts';
@@ -29,13 +29,23 @@ async function textOf(source: MessageSource): Promise<string> {
   return whole.toString('latin1');
 }
 
-const header = 'Received: one\r\nReceived: two\r\n\tfolded\r\nSubject: s\r\nX-A: 1\r\nx-a: 2\r\nX-AB: 3\r\n\r\n';
+const header =
+  'Received: one\r\nReceived: two\r\n\tfolded\r\nSubject: s\r\nX-A: 1\r\nx-a: 2\r\nX-AB: 3\r\n\r\n';
 
-async function edited(edits: readonly HeaderEdit[], text = `${header}body\r\n`, headerSize = header.length, chunk?: number): Promise<string> {
+async function edited(
+  edits: readonly HeaderEdit[],
+  text = `${header}body\r\n`,
+  headerSize = header.length,
+  chunk?: number,
+): Promise<string> {
   return textOf(await editContent(sourceOf(text, chunk), headerSize, edits, signal));
 }
 
-const add = (where: 'top' | 'bottom' | 'after-received', text: string): HeaderEdit => ({ kind: 'add', where, text });
+const add = (where: 'top' | 'bottom' | 'after-received', text: string): HeaderEdit => ({
+  kind: 'add',
+  where,
+  text,
+});
 const remove = (name: string): HeaderEdit => ({ kind: 'remove', name });
 
 describe('editContent', () => {
@@ -45,7 +55,10 @@ describe('editContent', () => {
   });
 
   test('fields at the top are put in front, the last one first', async () => {
-    assert.equal(await edited([add('top', 'A: 1\r\n'), add('top', 'B: 2\r\n')]), `B: 2\r\nA: 1\r\n${header}body\r\n`);
+    assert.equal(
+      await edited([add('top', 'A: 1\r\n'), add('top', 'B: 2\r\n')]),
+      `B: 2\r\nA: 1\r\n${header}body\r\n`,
+    );
   });
 
   test('after-received, bottom and removals', async () => {
@@ -65,23 +78,42 @@ describe('editContent', () => {
     const name = fc.constantFrom('Received', 'Subject', 'X-A', 'X-B');
     const field = fc.tuple(name, fc.constantFrom('v', 'v\r\n w', '\xe9')).map(([n, v]) => `${n}: ${v}\r\n`);
     const edit: fc.Arbitrary<HeaderEdit> = fc.oneof(
-      fc.record({ kind: fc.constant('add' as const), where: fc.constantFrom('top' as const, 'bottom' as const, 'after-received' as const), text: field }),
+      fc.record({
+        kind: fc.constant('add' as const),
+        where: fc.constantFrom('top' as const, 'bottom' as const, 'after-received' as const),
+        text: field,
+      }),
       fc.record({ kind: fc.constant('remove' as const), name: fc.oneof(name, fc.constant('x-*')) }),
     );
     await fc.assert(
-      fc.asyncProperty(fc.array(field, { maxLength: 6 }), fc.array(edit, { maxLength: 5 }), fc.string({ unit: 'binary-ascii' }), fc.nat(20), async (fields, edits, body, n) => {
-        const head = `${fields.join('')}\r\n`;
-        const inMemory = await edited(edits, head + body, head.length);
-        assert.equal(await edited(edits, head + body, head.length, n + 1), inMemory);
-        assert.ok(inMemory.endsWith(`\r\n${body}`));
-        const kept = fields.filter((f) => !edits.some((e) => e.kind === 'remove' && (e.name === 'x-*' ? f.startsWith('X-') : f.toLowerCase().startsWith(`${e.name.toLowerCase()}:`))));
-        let from = 0;
-        for (const f of kept) {
-          const found = inMemory.indexOf(f, from);
-          assert.ok(found >= from, 'what is not removed stays, in its order');
-          from = found + f.length;
-        }
-      }),
+      fc.asyncProperty(
+        fc.array(field, { maxLength: 6 }),
+        fc.array(edit, { maxLength: 5 }),
+        fc.string({ unit: 'binary-ascii' }),
+        fc.nat(20),
+        async (fields, edits, body, n) => {
+          const head = `${fields.join('')}\r\n`;
+          const inMemory = await edited(edits, head + body, head.length);
+          assert.equal(await edited(edits, head + body, head.length, n + 1), inMemory);
+          assert.ok(inMemory.endsWith(`\r\n${body}`));
+          const kept = fields.filter(
+            (f) =>
+              !edits.some(
+                (e) =>
+                  e.kind === 'remove' &&
+                  (e.name === 'x-*'
+                    ? f.startsWith('X-')
+                    : f.toLowerCase().startsWith(`${e.name.toLowerCase()}:`)),
+              ),
+          );
+          let from = 0;
+          for (const f of kept) {
+            const found = inMemory.indexOf(f, from);
+            assert.ok(found >= from, 'what is not removed stays, in its order');
+            from = found + f.length;
+          }
+        },
+      ),
     );
   });
 });

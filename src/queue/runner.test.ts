@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { afterEach, describe, test } from 'node:test';
 import type { RouterSpec } from '../../test/support/routing-world.ts';
 import {
+  deferred,
   delivered,
   openQueueWorld,
   type QueueWorld,
@@ -9,7 +10,6 @@ import {
   type Script,
   failedWith,
 } from '../../test/support/queue-world.ts';
-import type { MailError } from '../mail/mail-error.ts';
 import { sweepFrozen } from './frozen-sweep.ts';
 
 const open: QueueWorld[] = [];
@@ -89,7 +89,7 @@ describe('the runner', () => {
       (_, signal) =>
         new Promise((_resolve, reject) => {
           begin();
-          signal.addEventListener('abort', () => reject(new Error('aborted') satisfies Error as MailError));
+          signal.addEventListener('abort', () => reject(new Error('aborted')));
         }),
     );
     world.runner.deliverNow(await world.born({}));
@@ -161,6 +161,31 @@ describe('the runner', () => {
       world.events.some((e) => e.kind === 'delivered'),
       false,
     );
+  });
+
+  test('a host that does not answer holds up only the message that asks', async () => {
+    const { promise: answer, resolve: give } = Promise.withResolvers<void>();
+    let asked = 0;
+    const world = start(async (batch) => {
+      if (asked++ > 0) await answer;
+      return batch.recipients.map(() => deferred('host'));
+    });
+    await world.put({});
+    await world.runner.queueRun();
+    world.now += 60_000;
+    await world.put({});
+    await world.put({});
+    world.runner.start();
+    await came(world, 'deferred', 3);
+    assert.equal(asked, 2);
+    assert.equal(world.runner.active, 1);
+    const skipped = world.events.filter((e) => e.kind === 'deferred' && e.skipped);
+    assert.deepEqual(
+      skipped.map((e) => e.kind === 'deferred' && e.nextAttemptAtMs - world.now),
+      [15_000, 15_000],
+    );
+    give();
+    await came(world, 'deferred', 4);
   });
 
   test('a queue run of one message leaves the rest alone', async () => {

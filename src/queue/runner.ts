@@ -76,6 +76,8 @@ interface Waiting {
 
 /** A queue run looks again for the bounces it made; bounces of bounces do not exist, so this is plenty. */
 const maxRounds = 10;
+/** Between looks at messages that are due and cannot be claimed. */
+const overdueDelayMs = 250;
 /** At most this many messages are claimed at once. */
 const claimWidth = 32;
 
@@ -94,6 +96,7 @@ export function createQueueRunner(options: RunnerOptions): QueueRunner {
   let again = false;
   /** Something was left in the spool for want of room. */
   let leftBehind = false;
+  let sweeping: Promise<void> | undefined;
 
   const problem = (text: string, id?: QueueId): void =>
     context.emit({ kind: 'problem', atMs: nowMs(), text, ...(id === undefined ? undefined : { id }) });
@@ -165,6 +168,8 @@ export function createQueueRunner(options: RunnerOptions): QueueRunner {
         else take({ claim, force: false, finished: undefined });
       }
       if (claims.length > 0) again = true;
+      // The spool gives no more than memory allows: the rest comes when a delivery has ended.
+      else if ((spool.nextDueAtMs() ?? Number.POSITIVE_INFINITY) <= nowMs()) leftBehind = true;
     } while (again && !stopping);
   };
 
@@ -192,7 +197,8 @@ export function createQueueRunner(options: RunnerOptions): QueueRunner {
     const now = nowMs();
     const room = active.size + waiting.length < maxMessages;
     const due = room ? (spool.nextDueAtMs() ?? Number.POSITIVE_INFINITY) : Number.POSITIVE_INFINITY;
-    const atMs = Math.min(Math.max(due, now), now + options.pollMs);
+    // What is due and was not to be had a moment ago is not asked for at once again.
+    const atMs = Math.min(due <= now ? now + overdueDelayMs : due, now + options.pollMs);
     if (timer !== undefined && timerAtMs <= atMs && timerAtMs > now) return;
     clearTimeout(timer);
     timerAtMs = atMs;
@@ -203,7 +209,9 @@ export function createQueueRunner(options: RunnerOptions): QueueRunner {
   const onTimer = (): void => {
     timer = undefined;
     timerAtMs = Number.POSITIVE_INFINITY;
-    void sweep.run(stopSignal.signal);
+    sweeping ??= sweep.run(stopSignal.signal).finally(() => {
+      sweeping = undefined;
+    });
     wake();
   };
 
@@ -307,7 +315,7 @@ export function createQueueRunner(options: RunnerOptions): QueueRunner {
       stopSignal.abort();
       clearTimeout(timer);
       const unstarted = waiting.splice(0);
-      await Promise.all([claiming, ...unstarted.map((w) => giveBack(w.claim, w.finished))]);
+      await Promise.all([claiming, sweeping, ...unstarted.map((w) => giveBack(w.claim, w.finished))]);
       const all = (): Promise<unknown> => Promise.all([...active.values()].map((a) => a.done));
       if (active.size > 0) {
         let graceTimer: NodeJS.Timeout | undefined;

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { formatRetryRule, parseRetryRule, type RetryRule } from './rules.ts';
 
 const position = { file: 'conf', line: 7, column: 1 };
@@ -12,7 +12,7 @@ function parse(text: string): RetryRule | string {
 
 function rule(text: string): RetryRule {
   const result = parse(text);
-  assert.ok(typeof result !== 'string', `${text}: ${String(result)}`);
+  if (typeof result === 'string') assert.fail(`${text}: ${result}`);
   return result;
 }
 

@@ -5,6 +5,7 @@ import { addressOf } from '../directory/contract.ts';
 import type { Directory, DirectoryAnswer } from '../directory/directory.ts';
 import type { LmtpClientFacts } from '../lmtp/server/handler.ts';
 import type { Domain, LocalPart } from '../mail/address.ts';
+import { lowerAscii, unquoteLocalPart } from '../mail/local-part.ts';
 import { formatReply } from '../mail/reply.ts';
 import type { Reply } from '../mail/reply.ts';
 import { memoryContent, streamedContent } from './contract.ts';
@@ -22,7 +23,8 @@ const message = memoryContent('Subject: x\r\nMessage-ID:\r\n <m1@b.example>\r\n\
 
 const directory: Directory = {
   find({ local }): DirectoryAnswer {
-    if (local.startsWith('user') || local === 'a b') return { kind: 'found', user: { username: local.toLowerCase(), extra: {} } };
+    const username = lowerAscii(unquoteLocalPart(local));
+    if (username.startsWith('user')) return { kind: 'found', user: { username, extra: {} } };
     if (local === 'down') return { kind: 'unavailable', reason: 'no server' };
     if (local === 'throws') throw new Error('broken driver');
     return { kind: 'unknown' };
@@ -228,5 +230,5 @@ test('a local part that needs quotes keeps them in replies', async () => {
   const handler = createStoreHandler({ directory, store: storeOf(allStored), hostname: 'h' });
   const t = await handler.begin(client, null, {});
   if ('refused' in t) throw new Error('refused');
-  assert.equal(formatReply(await t.rcpt({ address: quoted })), `550 5.1.1 <"no b"@x.test> User doesn't exist: "no b"@x.test\r\n`);
+  assert.equal(formatReply(await t.rcpt({ address: quoted })), `550 5.1.1 <"no b"@x.test> User doesn't exist: no b@x.test\r\n`);
 });

@@ -70,7 +70,7 @@ function transaction(shared: Shared, client: LmtpClientFacts, sender: ReversePat
         return replies.recipientOk;
       }
       case 'unknown':
-        return replies.unknownUser(shown, mailboxText(splitDetail(address, recipientDelimiter).base));
+        return replies.unknownUser(shown, plainText(splitDetail(address, recipientDelimiter).base));
       case 'unavailable':
         shared.options.onEvent?.({
           kind: 'lookup-failed',
@@ -106,6 +106,12 @@ function transaction(shared: Shared, client: LmtpClientFacts, sender: ReversePat
       accepted.clear();
     },
   };
+}
+
+/** The name that was looked up, without quoting, as Dovecot shows it. */
+function plainText({ local, domain }: Address): string {
+  const name = unquoteLocalPart(local);
+  return domain === '' ? name : `${name}@${domain}`;
 }
 
 /** Dovecot compares the domain without case, the local part with it, and quoting not at all. */

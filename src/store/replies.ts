@@ -7,7 +7,7 @@ export const maxReplyOctets = 239;
 export const recipientOk: Reply = { code: 250, status: '2.1.5', lines: ['OK'] };
 
 export function unknownUser(recipient: string, username: string): Reply {
-  return about(550, '5.1.1', recipient, `User doesn't exist: ${cut(username, 80)}`);
+  return about(550, '5.1.1', recipient, `User doesn't exist: ${cut(oneLine(username), 80)}`);
 }
 
 export function temporaryError(recipient: string): Reply {

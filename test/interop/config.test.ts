@@ -13,7 +13,7 @@ import {
 } from '../../src/config/options/tables.ts';
 import type { OptionTable } from '../../src/config/options/table.ts';
 import { formatOption, formatOptions } from '../../src/config/print.ts';
-import { printNamedLists } from '../../src/config/print-model.ts';
+import { printInstances, printNamedLists } from '../../src/config/print-model.ts';
 import { readConfig } from '../../src/config/read.ts';
 import { createReport } from '../../src/config/report.ts';
 import { lexSetting } from '../../src/config/setting.ts';
@@ -187,6 +187,55 @@ suite('configurations', { skip: needs('exim4') }, () => {
       });
     }
   }
+
+  test('routers and transports with their options set', async () => {
+    const text = `domainlist local_domains = example.test
+begin routers
+users:
+        transport = box
+        domains = +local_domains : *.example.com
+        driver = manualroute
+        route_list = "* 127.0.0.1 byname"
+        self = send
+        condition = \${if eq{a}{a}}
+        condition = yes
+        headers_add = "X: 1\\n 2"
+        headers_add = Y: 2
+        headers_remove = a : b
+        headers_remove = c::d : <; x
+        no_more
+        no_verify
+        local_part_suffix = +*
+        local_part_suffix_optional
+begin transports
+tcp:
+        driver = smtp
+        protocol = lmtp
+        port = 2600
+        allow_localhost
+        hosts_try_fastopen =
+        max_rcpt = 0x20
+        command_timeout = 90s
+        no_multi_domain
+box:
+        driver = lmtp
+        socket = /tmp/\\
+                # a comment
+                sink.sock
+        batch_max = 200
+        timeout = 1h
+`;
+    writeFileSync(file, text);
+    const { model, diagnostics } = readConfig(file);
+    assert.ok(model, diagnostics.map(formatDiagnostic).join());
+    for (const section of ['routers', 'transports'] as const) {
+      const keep = (l: string): boolean => l !== '' && !derived.has(nameOf(l));
+      assert.deepEqual(
+        printInstances(model, section).filter(keep),
+        (await exim(text, section)).lines.filter(keep),
+      );
+    }
+  });
 
   test('named lists', async () => {
     const text =

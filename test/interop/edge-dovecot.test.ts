@@ -11,6 +11,14 @@ import { needs } from '../support/peers.ts';
 import { freePort, temporaryFolder, until } from '../support/process.ts';
 import { letterText, swaks } from '../support/swaks.ts';
 
+/** Compares octets without printing a mebibyte where they differ. */
+function assertBody(message: string, body: string): void {
+  const got = message.slice(message.indexOf('\r\n\r\n') + 4);
+  const wanted = `${body.replaceAll('\n', '\r\n')}\r\n`;
+  assert.equal(got.length, wanted.length);
+  assert.ok(got === wanted, 'the body differs');
+}
+
 const users = ['alice', 'bob', ...Array.from({ length: 200 }, (_, i) => `u${i + 1}`)];
 
 for (const link of ['tcp', 'unix'] as const)
@@ -27,10 +35,12 @@ for (const link of ['tcp', 'unix'] as const)
       dovecot = await startDovecot(path.join(folder.path, 'dovecot'), { users });
       const store = { port: dovecot.lmtpPort, socket: dovecot.lmtpSocket };
       const hop = link === 'tcp' ? pageTcp(store) : pageUnix(store);
+      // Exim's default for max_rcpt is 100.
+      const wide = link === 'tcp' ? pageTcp(store, '        max_rcpt = 200\n') : hop;
       askingPort = await freePort();
       openPort = await freePort();
       asking = await startMailchute(path.join(folder.path, 'asking'), `${pageMain}\ndaemon_smtp_ports = ${askingPort}`, pageAcl + hop + retrySection);
-      open = await startMailchute(path.join(folder.path, 'open'), `${pageMain}\ndaemon_smtp_ports = ${openPort}`, openAcl + hop + retrySection);
+      open = await startMailchute(path.join(folder.path, 'open'), `${pageMain}\ndaemon_smtp_ports = ${openPort}`, openAcl + wide + retrySection);
     });
     after(async () => {
       await asking?.stop();
@@ -51,7 +61,7 @@ for (const link of ['tcp', 'unix'] as const)
       assert.equal(sent.code, 0, sent.output);
       assert.match(sent.output, /250 OK id=\w{6}-\w{6}-\w{2}/);
       const message = await arrived('alice', 'known');
-      assert.match(message, /Received: from client\.test/);
+      assert.match(message, /Received: from \[127\.0\.0\.1\] \(helo=client\.test\)/);
       assert.match(message, /\r\n\r\nhello\r\n$/);
     });
 
@@ -99,11 +109,11 @@ for (const link of ['tcp', 'unix'] as const)
     });
 
     test('octets and dots arrive as they were sent', async () => {
-      const body = `.\n..\n.leading\n${'8-bit: \xe4\xf6\xfc \xff\n'}long ${'x'.repeat(900)}\n\nend.\n.`;
+      const body = `.\n..\n.leading\n${'8-bit: \xe4\xf6\xfc \xff\n'}long ${'x'.repeat(900)}\n\n.end.`;
       const sent = await swaks(folder.path, askingPort, { to: ['bob@example.test'], content: letterText('octets', body) });
       assert.equal(sent.code, 0, sent.output);
       const message = await arrived('bob', 'octets');
-      assert.equal(message.slice(message.indexOf('\r\n\r\n') + 4), `${body.replaceAll('\n', '\r\n')}\r\n`);
+      assertBody(message, body);
     });
 
     test('one mebibyte arrives whole', async () => {
@@ -112,23 +122,19 @@ for (const link of ['tcp', 'unix'] as const)
       const sent = await swaks(folder.path, askingPort, { to: ['alice@example.test'], content: letterText('mebibyte', body) });
       assert.equal(sent.code, 0, sent.output.slice(-500));
       const message = await arrived('alice', 'mebibyte');
-      assert.equal(message.slice(message.indexOf('\r\n\r\n') + 4), `${body.replaceAll('\n', '\r\n')}\r\n`);
+      assertBody(message, body);
     });
 
     test('200 recipients go in one transaction', async () => {
       const to = Array.from({ length: 200 }, (_, i) => `u${i + 1}@example.test`);
-      const sent = await swaks(folder.path, askingPort, { to, content: letterText('many', 'to all') });
+      const sent = await swaks(folder.path, openPort, { to, content: letterText('many', 'to all') });
       assert.equal(sent.code, 0, sent.output.slice(-500));
       await arrived('u200', 'many');
-      const sessions = await until(
-        () => {
-          const saved = [...dovecot.log().matchAll(/lmtp\((u\d+)\)<\d+><([^>]+)>: .*saved mail/g)].filter((m) => m[1] !== 'u1' || true);
-          const bySession = Map.groupBy(saved, (m) => (m[2] ?? '').replace(/:\d+$/, ''));
-          const large = [...bySession.values()].find((list) => new Set(list.map((m) => m[1])).size === 200);
-          return large;
-        },
-        'Dovecot has logged 200 deliveries in one session',
-      );
-      assert.equal(sessions.length, 200);
+      const seen = await until(() => {
+        const saved = [...dovecot.log().matchAll(/lmtp\((u\d+)\)<\d+><([^>:]+)[^>]*>: .*saved mail/g)];
+        const users = Map.groupBy(saved, (m) => m[2] ?? '').values().map((list) => new Set(list.map((m) => m[1])).size);
+        return Math.max(0, ...users) === 200;
+      }, 'Dovecot has logged 200 deliveries in one session');
+      assert.ok(seen);
     });
   });

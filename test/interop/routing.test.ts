@@ -316,7 +316,7 @@ function manual(
       localParts: name,
       ...generic,
       manualroute: { routeData: data, ...own },
-    } as RouterSpec,
+    },
     text: [
       'driver = manualroute',
       `route_data = ${data}`,

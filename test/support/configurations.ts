@@ -30,8 +30,8 @@ deny
 export const pageMain = `domainlist local_domains = example.test
 acl_smtp_rcpt = acl_check_rcpt`;
 
-/** "Using LMTP over TCP Socket". */
-export function pageTcp(store: StoreAddress): string {
+/** "Using LMTP over TCP Socket"; `more` is further options of the transport. */
+export function pageTcp(store: StoreAddress, more = ''): string {
   return `begin routers
 myusers:
         transport = mylmtp
@@ -46,7 +46,7 @@ mylmtp:
         driver = smtp
         protocol = lmtp
         port = ${store.port}
-`;
+${more}`;
 }
 
 /** "Using LMTP over UNIX Socket". */

@@ -28,7 +28,7 @@ export async function swaks(folder: string, port: number, letter: Letter): Promi
   return runToEnd('/usr/bin/swaks', words, { timeoutMs: 60_000 });
 }
 
-/** A letter's text with a subject to find it by. */
+/** A letter's text with a subject to find it by; swaks ends the last line. */
 export function letterText(subject: string, body: string): string {
-  return `From: Sender <sender@example.test>\nTo: someone@example.test\nSubject: ${subject}\nDate: Tue, 24 Nov 2026 08:00:00 +0000\n\n${body}\n`;
+  return `From: Sender <sender@example.test>\nTo: someone@example.test\nSubject: ${subject}\nDate: Tue, 24 Nov 2026 08:00:00 +0000\n\n${body}`;
 }

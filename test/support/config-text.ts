@@ -1,6 +1,6 @@
-/** For the tests of this folder: configurations from texts. */
-import { formatDiagnostic } from '../mail/diagnostic.ts';
-import { readConfig, type ReadResult } from './read.ts';
+// Configurations from texts.
+import { formatDiagnostic } from '../../src/mail/diagnostic.ts';
+import { readConfig, type ReadResult } from '../../src/config/read.ts';
 
 /** Reads a configuration whose main file is called `/c`; other files by their absolute names. */
 export function readText(

@@ -1,0 +1,178 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { formatDiagnostic } from '../mail/diagnostic.ts';
+import { parseAcl } from './parse.ts';
+import { readAcl, sourceLines } from './test-support.ts';
+
+const position = { file: 'test.conf', line: 1, column: 1 };
+
+/** `line:column message (hint)` of every diagnostic. */
+function problems(text: string): string[] {
+  return parseAcl({ name: 'a', position, lines: sourceLines(text) }).diagnostics.map(
+    (d) => `${d.position.line}:${d.position.column} ${formatDiagnostic(d).replace(/^[^:]*:\d+: /, '')}`,
+  );
+}
+
+test('statements, conditions and modifiers in their order', () => {
+  const acl = readAcl(
+    'page',
+    `deny
+        message = invalid recipient
+        domains = +local_domains
+        !verify = recipient/callout=no_cache
+     accept hosts = :
+     warn set acl_m_x = 1
+        control = freeze
+     require ! domains = a.test`,
+  );
+  assert.deepEqual(
+    acl.statements.map((s) => [
+      s.verb,
+      ...s.steps.map((step) => `${'negated' in step && step.negated ? '!' : ''}${step.name}`),
+    ]),
+    [
+      ['deny', 'message', 'domains', '!verify'],
+      ['accept', 'hosts'],
+      ['warn', 'set acl_m_x', 'control'],
+      ['require', '!domains'],
+    ],
+  );
+});
+
+test('a constant verify is read at once', () => {
+  const [statement] = readAcl(
+    'a',
+    'accept verify = recipient/defer_ok/callout=5s,connect=1s,no_cache,use_sender',
+  ).statements;
+  const [step] = statement?.steps ?? [];
+  assert.ok(step?.kind === 'verify' && step.test.kind === 'known');
+  assert.deepEqual(step.test.value, {
+    what: 'recipient',
+    deferOk: true,
+    noDetails: false,
+    callout: {
+      timeoutMs: 5000,
+      connectTimeoutMs: 1000,
+      maxWaitMs: 20_000,
+      deferOk: false,
+      noCache: true,
+      mailFrom: 'sender',
+    },
+  });
+});
+
+const mistakes: readonly (readonly [text: string, problem: string])[] = [
+  ['acept', '1:1 unknown ACL verb "acept" in "acept" (did you mean "accept"?)'],
+  [
+    'domains = x',
+    '1:1 unknown ACL verb "domains" in "domains = x" (expected one of accept, defer, deny, discard, drop, require, warn)',
+  ],
+  [
+    'accept domain = x',
+    '1:8 unknown ACL condition or modifier "domain" in "accept" (did you mean "domains"?)',
+  ],
+  [
+    'accept\n  recipient = x',
+    '2:3 unknown ACL condition or modifier "recipient" in "accept" (did you mean "recipients"?)',
+  ],
+  ['deny xyzzyplugh = x', '1:6 unknown ACL condition or modifier "xyzzyplugh" in "deny"'],
+  ['accept domains', '1:15 "=" missing after ACL "domains" condition'],
+  ['accept message', '1:15 "=" missing after ACL "message" modifier'],
+  ['accept !message = x', '1:9 negation is not allowed with "message"'],
+  ['deny endpass', '1:6 "endpass" is not allowed with "deny"'],
+  ['accept endpass = 1', '1:16 "endpass" takes no value'],
+  ['warn set foo = 1', '1:10 invalid variable name "foo" after "set": it must start with acl_c or acl_m'],
+  [
+    'warn set acl_mx = 1',
+    '1:10 invalid variable name "acl_mx" after "set": a digit or underscore must follow acl_c or acl_m',
+  ],
+  ['warn set acl_m_a-b = 1', '1:10 invalid variable name "acl_m_a-b" after "set": invalid character "-"'],
+  ['warn set acl_m0', '1:16 "=" missing after ACL "set acl_m0" modifier'],
+  [
+    'deny dnslists = x.test',
+    '1:6 ACL condition or modifier "dnslists" is not supported: it needs DNS block lists',
+  ],
+  [
+    'deny ratelimit = 1/1h',
+    '1:6 ACL condition or modifier "ratelimit" is not supported: it needs rate limits',
+  ],
+  ['warn queue = x', '1:6 ACL condition or modifier "queue" is not supported: it needs named queues'],
+  ['warn delay = 5', '1:14 syntax error in argument for "delay" modifier: "5" is not a time value'],
+  ['warn control = freez', '1:16 unknown control "freez", did you mean "freeze"?'],
+  ['warn control = freeze/x', '1:16 syntax error in "control=freeze/x"'],
+  ['warn control = submission', '1:16 control = submission is not supported'],
+  ['deny verify = helo', '1:15 verify = helo is not supported'],
+  [
+    'deny verify = foo',
+    '1:15 expected "sender[=address]" or "recipient" at start of ACL condition "verify foo"',
+  ],
+  ['deny verify = recipient/foo', '1:15 unknown option "foo" in ACL condition "verify recipient/foo"'],
+  ['deny verify = recipient/callout=5', '1:15 bad time value in ACL condition "verify recipient/callout=5"'],
+  [
+    'deny verify = recipient/callout=random',
+    '1:15 callout option "random" is not supported in ACL condition "verify recipient/callout=random"',
+  ],
+  [
+    'deny verify = sender/callout=use_sender',
+    '1:15 callout option "use_sender" is for recipients only (detected in ACL condition "verify sender/callout=use_sender")',
+  ],
+  [
+    'deny verify = sender=nodomain',
+    '1:15 address "nodomain" has no domain in ACL condition "verify sender=nodomain"',
+  ],
+  [
+    'deny condition = ${if eq{a}{b}',
+    "1:31 malformed expansion: curly-bracket problem in conditional yes/no parsing: 'yes' part did not start with '{'",
+  ],
+  ['deny domains = ^(', '1:16 regular expression error in "^(": missing closing parenthesis at offset 2'],
+  ['deny hosts = 1.2.3/24', '1:14 malformed IPv4 address or address mask "1.2.3/24"'],
+  ['deny senders = nosuch;/f', '1:16 unknown lookup type "nosuch"'],
+  ['accept acl =', '1:13 the name of an ACL is missing after "acl ="'],
+];
+
+test('every mistake is told with its place', () => {
+  for (const [text, problem] of mistakes) assert.deepEqual(problems(text), [problem], text);
+});
+
+test('all mistakes of an ACL are told at once', () => {
+  assert.equal(problems('deny foo = 1\n  bar = 2\n  message = fine\naccept baz = 3').length, 3);
+});
+
+test('no text makes it throw', () => {
+  const word = fc.constantFrom(
+    'accept',
+    'deny',
+    'warn',
+    '!',
+    'domains',
+    '=',
+    'verify',
+    'recipient',
+    '/callout',
+    'set',
+    'acl_m0',
+    '${',
+    '}',
+    'endpass',
+    'control',
+    '\\',
+    'acl',
+    '\t',
+    ':',
+  );
+  const line = fc.oneof(
+    fc.string({ unit: 'binary-ascii' }),
+    fc.array(word).map((w) => w.join(' ')),
+  );
+  fc.assert(
+    fc.property(fc.array(line), (lines) => {
+      parseAcl({
+        name: 'a',
+        position,
+        lines: lines.map((text, i) => ({ text, position: { ...position, line: i + 1 } })),
+      });
+    }),
+    { numRuns: 1000 },
+  );
+});
