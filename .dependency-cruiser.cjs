@@ -38,7 +38,7 @@ const drivers = {
   hints: [folder('mail'), folder('net'), port('hints'), node, 'node_modules/lmdb'],
   lookup: [folder('mail'), folder('net'), port('lookup'), node],
   directory: [folder('mail'), folder('net'), port('directory'), node],
-  store: [folder('mail'), folder('net'), port('store'), node],
+  store: [folder('mail'), folder('net'), port('store'), node, 'node_modules/koffi'],
 };
 /** Libraries outside driver folders: one module each. */
 const libraries = { expand: ['node_modules/koffi'] };

@@ -36,7 +36,7 @@ const messages = count(values.messages, 'messages');
 const rcpts = count(values.rcpts, 'rcpts');
 if (values.fsync !== 'optimized' && values.fsync !== 'always' && values.fsync !== 'never') {
   throw new Error('--fsync must be optimized, always or never');
-};
+}
 
 const root = mkdtempSync(path.join(values.root, 'store-driver-'));
 if (!values.keep) process.on('exit', () => rmSync(root, { recursive: true }));
@@ -46,7 +46,10 @@ const signal = new AbortController().signal;
 const line = 'The quick brown fox jumps over the lazy dog; pack my box with five dozen jugs\r\n';
 const header = 'From: <a@b.example>\r\nSubject: load\r\nMessage-ID: <1@b.example>\r\n\r\n';
 const size = count(values.size, 'size');
-const bytes = Buffer.from(`${(header + line.repeat(Math.ceil(size / line.length))).slice(0, size - 2)}\r\n`, 'latin1');
+const bytes = Buffer.from(
+  `${(header + line.repeat(Math.ceil(size / line.length))).slice(0, size - 2)}\r\n`,
+  'latin1',
+);
 const content = {
   size: bytes.length,
   bytes,
@@ -62,7 +65,9 @@ const recipients: readonly StoreRecipient[] = Array.from({ length: userCount }, 
 
 let next = 0;
 async function deliverOne(group: number): Promise<void> {
-  const chosen = Array.from({ length: group }, () => recipients[next++ % userCount]).filter((r) => r !== undefined);
+  const chosen = Array.from({ length: group }, () => recipients[next++ % userCount]).filter(
+    (r) => r !== undefined,
+  );
   const only = chosen[0]?.address;
   const trace = traceFields({
     sender: null,
@@ -73,7 +78,10 @@ async function deliverOne(group: number): Promise<void> {
     ...(group === 1 && only !== undefined ? { onlyRecipient: only } : {}),
     receivedAtMs: Date.now(),
   });
-  const outcomes = await store.deliver({ sender: null, recipients: chosen, content, trace: () => trace }, signal);
+  const outcomes = await store.deliver(
+    { sender: null, recipients: chosen, content, trace: () => trace },
+    signal,
+  );
   const bad = outcomes.find((o) => o.kind !== 'stored');
   if (bad !== undefined) throw new Error(`not stored: ${JSON.stringify(bad)}`);
 }
@@ -108,7 +116,10 @@ console.log(
     deliveriesPerSecond: Math.round(deliveries / seconds),
     userMsPerDelivery: round(cpu.user / 1000 / deliveries),
     systemMsPerDelivery: round(cpu.system / 1000 / deliveries),
-    latencyMs: { p50: round(latenciesMs[latenciesMs.length >> 1]), p99: round(latenciesMs[Math.floor(latenciesMs.length * 0.99)]) },
+    latencyMs: {
+      p50: round(latenciesMs[latenciesMs.length >> 1]),
+      p99: round(latenciesMs[Math.floor(latenciesMs.length * 0.99)]),
+    },
   }),
 );
 await store.close();

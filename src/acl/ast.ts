@@ -2,10 +2,8 @@
 import type { Template } from '../expand/expand.ts';
 import type { SourcePosition } from '../mail/diagnostic.ts';
 import type { AclControl } from './control.ts';
-import type { ListCondition } from './tables.ts';
+import type { ListCondition, Verb } from './tables.ts';
 import type { VerifyTest } from './verify-test.ts';
-
-export type Verb = 'accept' | 'defer' | 'deny' | 'discard' | 'drop' | 'require' | 'warn';
 
 export interface Acl {
   readonly name: string;

@@ -32,6 +32,9 @@ export interface SenderFailure {
   told: boolean;
 }
 
+/** Entries of each kind that a message's memory keeps at most; it then starts anew. */
+export const maxRemembered = 1000;
+
 export function newAclMemory(): AclMemory {
   return { warned: new Set(), senders: new Map() };
 }

@@ -5,7 +5,7 @@ import { compileList } from '../list/compile.ts';
 import type { Diagnostic, SourcePosition, SourceText } from '../mail/diagnostic.ts';
 import { positionAt, sliceSource, trimSource } from '../mail/source-text.ts';
 import { parseTimeInterval } from '../mail/time-interval.ts';
-import type { Acl, Argument, Statement, Step, Verb } from './ast.ts';
+import type { Acl, Argument, Statement, Step } from './ast.ts';
 import { parseControl } from './control.ts';
 import { firstLine } from './messages.ts';
 import { suggest } from './suggest.ts';
@@ -18,6 +18,7 @@ import {
   type ConditionName,
   type ListCondition,
   type ModifierName,
+  type Verb,
 } from './tables.ts';
 import { parseVerify } from './verify-test.ts';
 
@@ -249,7 +250,11 @@ function readSet(reader: Reader, position: SourcePosition, after: SourceText): S
 function readTemplate(reader: Reader, value: SourceText): Template | undefined {
   const template = parseTemplate(value.text);
   if (template.kind === 'template') return template;
-  return complain(reader, positionAt(value, template.offset), `malformed expansion: ${firstLine(template.reason)}`);
+  return complain(
+    reader,
+    positionAt(value, template.offset),
+    `malformed expansion: ${firstLine(template.reason)}`,
+  );
 }
 
 /** Reads a value now where it does not need expansion, so that mistakes show before any mail comes. */

@@ -5,6 +5,7 @@ import type { Statement } from './ast.ts';
 import { messageText } from './expansion.ts';
 import { addHeaders } from './modifiers.ts';
 import { firstLine } from './messages.ts';
+import { maxRemembered } from './environment.ts';
 import { panic, type AclState, type Outcome } from './state.ts';
 import { messagePhases } from './tables.ts';
 
@@ -100,6 +101,7 @@ export function warn(state: AclState, outcome: Outcome): void {
   }
   if (outcome !== 'ok') return;
   if (logMessage !== undefined && !env.memory.warned.has(logMessage)) {
+    if (env.memory.warned.size >= maxRemembered) env.memory.warned.clear();
     env.memory.warned.add(logMessage);
     // Exim adds the reason to this one text.
     const why =

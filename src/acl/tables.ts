@@ -1,5 +1,4 @@
 /** The words of the ACL language and where each may stand (Exim manual, "ACL conditions", "ACL modifiers"). */
-import type { Verb } from './ast.ts';
 
 /** When an ACL runs, after the options `acl_smtp_...` and `acl_not_smtp...`. */
 export type AclPhase =
@@ -49,6 +48,8 @@ export const messagePhases: ReadonlySet<AclPhase> = new Set([
   'not_smtp',
   'not_smtp_start',
 ]);
+
+export type Verb = 'accept' | 'defer' | 'deny' | 'discard' | 'drop' | 'require' | 'warn';
 
 export const verbs: ReadonlySet<string> = new Set<Verb>([
   'accept',

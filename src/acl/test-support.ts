@@ -1,9 +1,8 @@
 // What tests of ACLs share: reading a text as an ACL, and an environment to run it in.
-import assert from 'node:assert/strict';
 import type { ExpandScope, LookupAnswer } from '../expand/scope.ts';
 import { createLists } from '../list/match.ts';
 import type { Address, Domain, LocalPart } from '../mail/address.ts';
-import type { SourceText } from '../mail/diagnostic.ts';
+import { formatDiagnostic, type SourceText } from '../mail/diagnostic.ts';
 import { reply } from '../mail/reply.ts';
 import type { VerifyRequest, VerifyResult } from '../verify/verifier.ts';
 import type { Acl } from './ast.ts';
@@ -24,7 +23,8 @@ export function readAcl(name: string, text: string): Acl {
     position: { file: 'test.conf', line: 1, column: 1 },
     lines: sourceLines(text),
   });
-  assert.deepEqual(diagnostics, []);
+  const [first] = diagnostics;
+  if (first !== undefined) throw new Error(formatDiagnostic(first));
   return acl;
 }
 

@@ -2,6 +2,7 @@
 import { formatAddress, type Address, type Domain, type LocalPart } from '../mail/address.ts';
 import type { Awaitable } from '../expand/scope.ts';
 import type { CalloutOptions, VerifyRequest, VerifyResult } from '../verify/verifier.ts';
+import { maxRemembered } from './environment.ts';
 import { fail, type AclState, type Outcome } from './state.ts';
 import { messagePhases, phases } from './tables.ts';
 import type { CalloutTest, VerifyTest } from './verify-test.ts';
@@ -51,6 +52,7 @@ function verifySender(state: AclState, test: VerifyTest, warns: boolean): Awaita
   const known = env.memory.senders.get(key);
   if (known !== undefined) return senderOutcome(state, test, subject, known, warns);
   return env.verifier.verifySender(request(state, test, subject), env.signal).then((result) => {
+    if (env.memory.senders.size >= maxRemembered) env.memory.senders.clear();
     env.memory.senders.set(key, result);
     return senderOutcome(state, test, subject, result, warns);
   });

@@ -53,7 +53,6 @@ async function startStore(instance: StoreInstance, program: Program, logs: Logs)
   const uid = o.user === undefined ? undefined : idOf('/etc/passwd', o.user, instance.name);
   const gid = o.group === undefined ? undefined : idOf('/etc/group', o.group, instance.name);
   const store = openMaildirStore({
-    location: '/nonexistent/%u',
     fsync: o.mail_fsync,
     ...(uid === undefined ? {} : { uid }),
     ...(gid === undefined ? {} : { gid }),

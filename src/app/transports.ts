@@ -61,6 +61,7 @@ function makeSmtp(t: Extract<TransportInstance, { driver: 'smtp' }>, scope: Expa
     connectionMaxMessages: o.connection_max_messages,
     multiDomain: o.multi_domain !== false && o.multi_domain !== 'false',
     hostsMaxTry: o.hosts_max_try,
+    sizeAddition: o.size_addition,
   });
 }
 

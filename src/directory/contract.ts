@@ -47,7 +47,12 @@ export function directoryContract(name: string, makeFixture: () => Promise<Direc
 
   test(`${name}: the case of an address does not matter, nor does needless quoting`, () =>
     withDirectory(async (directory) => {
-      for (const text of ['ALICE@example.test', 'alice@EXAMPLE.test', '"alice"@example.test', '"a\\lice"@example.test']) {
+      for (const text of [
+        'ALICE@example.test',
+        'alice@EXAMPLE.test',
+        '"alice"@example.test',
+        '"a\\lice"@example.test',
+      ]) {
         const answer = await directory.find(addressOf(text));
         assert.equal(answer.kind === 'found' ? answer.user.username : answer.kind, 'alice', text);
       }
@@ -55,8 +60,19 @@ export function directoryContract(name: string, makeFixture: () => Promise<Direc
 
   test(`${name}: who is not there is unknown, path tricks and object keys included`, () =>
     withDirectory(async (directory) => {
-      const hostile = ['nobody@example.test', '"../alice"@example.test', '"alice/"@example.test', '__proto__@example.test'];
-      for (const text of [...hostile, 'constructor@example.test', 'alic\xe9@example.test', '"alice:x"@example.test', '*@example.test']) {
+      const hostile = [
+        'nobody@example.test',
+        '"../alice"@example.test',
+        '"alice/"@example.test',
+        '__proto__@example.test',
+      ];
+      for (const text of [
+        ...hostile,
+        'constructor@example.test',
+        'alic\xe9@example.test',
+        '"alice:x"@example.test',
+        '*@example.test',
+      ]) {
         assert.equal((await directory.find(addressOf(text))).kind, 'unknown', text);
       }
     }));

@@ -31,7 +31,8 @@ export function error(reason: string): Failure {
 /** Continues with `proceed` where `result` is a value, now or later; a failure passes through. */
 export function chain<A extends Plain, B>(result: Result<A>, proceed: (value: A) => Result<B>): Result<B> {
   if (typeof result !== 'object') return proceed(result);
-  if (result instanceof Promise) return result.then((r): Result<B> => (typeof r === 'object' ? r : proceed(r)));
+  if (result instanceof Promise)
+    return result.then((r): Result<B> => (typeof r === 'object' ? r : proceed(r)));
   return result;
 }
 

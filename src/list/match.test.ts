@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import type { ExpandScope, ListAnswer, LookupAnswer, LookupRequest, MatchKind } from '../expand/scope.ts';
 import { compileList } from './compile.ts';
 import { createLists, listProblems, type ListEnvironment, type NamedLists } from './match.ts';

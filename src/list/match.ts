@@ -21,7 +21,7 @@ import {
 } from './model.ts';
 import { runSteps, type NamedRunner } from './run.ts';
 
-export type { HostFact, ListEnvironment, NamedLists } from './model.ts';
+export type { ListEnvironment, NamedLists } from './model.ts';
 
 export interface LocalPartOptions {
   /** A router's `caseful_local_part`: letter case counts from the start. */
@@ -30,27 +30,19 @@ export interface LocalPartOptions {
 
 /** One method a kind of list. The list is the option's text, not yet expanded; a forced failure means no match. */
 export interface Lists {
-  matchDomainList(list: string, domain: string, scope: ExpandScope): Awaitable<ListAnswer>;
+  readonly matchDomainList: (list: string, domain: string, scope: ExpandScope) => Awaitable<ListAnswer>;
   /** `address` is the host's IP address, or empty where no host is involved. */
-  matchHostList(list: string, address: string, scope: ExpandScope): Awaitable<ListAnswer>;
+  readonly matchHostList: (list: string, address: string, scope: ExpandScope) => Awaitable<ListAnswer>;
   /** `address` is `local@domain`, or empty for the null sender. */
-  matchAddressList(list: string, address: string, scope: ExpandScope): Awaitable<ListAnswer>;
-  matchLocalPartList(
+  readonly matchAddressList: (list: string, address: string, scope: ExpandScope) => Awaitable<ListAnswer>;
+  readonly matchLocalPartList: (
     list: string,
     localPart: string,
     scope: ExpandScope,
     options?: LocalPartOptions,
-  ): Awaitable<ListAnswer>;
+  ) => Awaitable<ListAnswer>;
   /** For the expansion conditions `match_domain`, `match_ip` and so on: the list is already expanded. */
   readonly matchList: ExpandServices['matchList'];
-}
-
-/** Only {@link Lists.matchList}, for a scope's services. */
-export function createListMatcher(
-  named: NamedLists,
-  environment?: ListEnvironment,
-): ExpandServices['matchList'] {
-  return createLists(named, environment).matchList;
 }
 
 /** Addresses of this machine's interfaces, asked anew at most once a minute. */
@@ -95,7 +87,7 @@ export function createLists(named: NamedLists, environment: ListEnvironment = th
     matchAddressList: (list, address, scope) => match('address', list, addressSubject(address), scope),
     matchLocalPartList: (list, localPart, scope, options) =>
       match('local_part', list, localPartSubject(localPart, options?.caseful === true), scope),
-    matchList(kind, list, text, scope, listTainted = false) {
+    matchList: (kind, list, text, scope, listTainted = false) => {
       if (kind === 'host' && text !== '' && ipOctets(text) === undefined)
         return defer(`"${text}" is not an IP address`);
       const subject = subjectOf(kind, text);

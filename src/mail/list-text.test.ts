@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { joinList, readList, splitList } from './list-text.ts';
 
 // As the real Exim 4.96 takes them apart with ${map}.

@@ -22,19 +22,29 @@ export interface LocationFacts {
  */
 export function expandMailLocation(template: string, user: LocationFacts): MailLocation {
   const text = template.startsWith('maildir:') ? template.slice('maildir:'.length) : template;
-  if (text.includes(':')) return refused(`mail location "${template}" has options or a format that is not supported`);
+  if (text.includes(':'))
+    return refused(`mail location "${template}" has options or a format that is not supported`);
   let fault: string | undefined;
-  const expanded = text.replace(/^~(?=\/|$)|%([LU]?)(.?)/g, (whole: string, modifier: string, name: string) => {
-    const value = whole === '~' ? homeOf(user) : variable(name, user);
-    if (typeof value === 'string') return modifier === 'L' ? lower(value) : modifier === 'U' ? upper(value) : value;
-    fault ??= value.fault;
-    return '';
-  });
+  const expanded = text.replace(
+    /^~(?=\/|$)|%([LU]?)(.?)/g,
+    (whole: string, modifier: string, name: string) => {
+      const value = whole === '~' ? homeOf(user) : variable(name, user);
+      if (typeof value === 'string')
+        return modifier === 'L' ? lower(value) : modifier === 'U' ? upper(value) : value;
+      fault ??= value.fault;
+      return '';
+    },
+  );
   if (fault !== undefined) return refused(fault);
-  if (expanded.charCodeAt(0) !== slash) return refused(`mail location "${template}" does not give an absolute path`);
+  if (expanded.charCodeAt(0) !== slash)
+    return refused(`mail location "${template}" does not give an absolute path`);
   if (/[\x00-\x1f\x7f]/.test(expanded)) return refused('mail location has a control character');
-  if (/(?:^|\/)\.\.?(?:\/|$)/.test(expanded)) return refused(`mail location "${template}" has a "." or ".." segment`);
-  return { kind: 'ok', path: expanded.length > 1 && expanded.endsWith('/') ? expanded.slice(0, -1) : expanded };
+  if (/(?:^|\/)\.\.?(?:\/|$)/.test(expanded))
+    return refused(`mail location "${template}" has a "." or ".." segment`);
+  return {
+    kind: 'ok',
+    path: expanded.length > 1 && expanded.endsWith('/') ? expanded.slice(0, -1) : expanded,
+  };
 }
 
 /** True where a text may stand as one segment of a mailbox path. */

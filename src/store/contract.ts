@@ -38,7 +38,11 @@ async function* chunksOf(bytes: Uint8Array, octets: number): AsyncGenerator<Uint
 }
 
 /** A delivery to users whose trace is `Trace: 0`, `Trace: 1` and so on, or one text for all. */
-export function deliveryTo(users: readonly MailUser[], content: MessageSource, oneTrace = false): StoreDelivery {
+export function deliveryTo(
+  users: readonly MailUser[],
+  content: MessageSource,
+  oneTrace = false,
+): StoreDelivery {
   return {
     sender: null,
     recipients: users.map((user) => ({
@@ -85,27 +89,56 @@ export function mailStoreContract(name: string, makeFixture: () => Promise<MailS
   check('3 MiB, in memory and streamed', async (store, f) => {
     const large = `Subject: large\r\n\r\n${`${'0123456789'.repeat(7)}\r\n`.repeat(44_000)}`;
     const users = ['alice', 'bob'].map((u) => f.user(u));
-    assert.deepEqual(kinds(await store.deliver(deliveryTo(users, memoryContent(large)), never)), ['stored', 'stored']);
-    assert.deepEqual(kinds(await store.deliver(deliveryTo(users, streamedContent(large, 65_536), true), never)), ['stored', 'stored']);
+    assert.deepEqual(kinds(await store.deliver(deliveryTo(users, memoryContent(large)), never)), [
+      'stored',
+      'stored',
+    ]);
+    assert.deepEqual(
+      kinds(await store.deliver(deliveryTo(users, streamedContent(large, 65_536), true), never)),
+      ['stored', 'stored'],
+    );
     const stored = await f.read('bob');
     assert.deepEqual([...stored].sort(), [`Trace: 1\r\n${large}`, `Trace: all\r\n${large}`]);
   });
 
   for (const oneTrace of [false, true]) {
-    check(`outcomes stand in the order of the recipients, one user twice gets two (${oneTrace ? 'one trace' : 'own traces'})`, async (store, f) => {
-      await f.breakUser('broken');
-      const users = ['broken', 'alice', 'broken', 'bob', 'alice'].map((u) => f.user(u));
-      const outcomes = await store.deliver(deliveryTo(users, memoryContent(body), oneTrace), never);
-      assert.deepEqual(kinds(outcomes), ['unavailable', 'stored', 'unavailable', 'stored', 'stored']);
-      const trace = (position: number): string => `Trace: ${oneTrace ? 'all' : position}\r\n${body}`;
-      assert.deepEqual([...(await f.read('alice'))].sort(), [trace(1), trace(4)]);
-      assert.deepEqual(await f.read('bob'), [trace(3)]);
-    });
+    check(
+      `outcomes stand in the order of the recipients, one user twice gets two (${oneTrace ? 'one trace' : 'own traces'})`,
+      async (store, f) => {
+        await f.breakUser('broken');
+        const users = ['broken', 'alice', 'broken', 'bob', 'alice'].map((u) => f.user(u));
+        const outcomes = await store.deliver(deliveryTo(users, memoryContent(body), oneTrace), never);
+        assert.deepEqual(kinds(outcomes), ['unavailable', 'stored', 'unavailable', 'stored', 'stored']);
+        const trace = (position: number): string => `Trace: ${oneTrace ? 'all' : position}\r\n${body}`;
+        assert.deepEqual([...(await f.read('alice'))].sort(), [trace(1), trace(4)]);
+        assert.deepEqual(await f.read('bob'), [trace(3)]);
+      },
+    );
   }
 
   check('no user name leads out of the store', async (store, f) => {
-    const names = ['../escape', '..', '.', '', '.hidden', 'a/b', '/etc', 'nul\0', 'line\nfeed', 'a/../../escape', '\xff', '%u', '~'];
-    const outcomes = await store.deliver(deliveryTo(names.map((n) => f.user(n)), memoryContent(body)), never);
+    const names = [
+      '../escape',
+      '..',
+      '.',
+      '',
+      '.hidden',
+      'a/b',
+      '/etc',
+      'nul\0',
+      'line\nfeed',
+      'a/../../escape',
+      '\xff',
+      '%u',
+      '~',
+    ];
+    const outcomes = await store.deliver(
+      deliveryTo(
+        names.map((n) => f.user(n)),
+        memoryContent(body),
+      ),
+      never,
+    );
     const harmless = new Set(['%u', '~', '\xff']);
     names.forEach((n, i) => {
       if (!harmless.has(n)) assert.equal(outcomes[i]?.kind, 'unavailable', JSON.stringify(n));
@@ -122,10 +155,19 @@ export function mailStoreContract(name: string, makeFixture: () => Promise<MailS
       },
     };
     const users = ['alice', 'bob'].map((u) => f.user(u));
-    assert.deepEqual(kinds(await store.deliver(deliveryTo(users, failing), never)), ['unavailable', 'unavailable']);
-    assert.deepEqual(kinds(await store.deliver(deliveryTo(users, failing, true), never)), ['unavailable', 'unavailable']);
+    assert.deepEqual(kinds(await store.deliver(deliveryTo(users, failing), never)), [
+      'unavailable',
+      'unavailable',
+    ]);
+    assert.deepEqual(kinds(await store.deliver(deliveryTo(users, failing, true), never)), [
+      'unavailable',
+      'unavailable',
+    ]);
     const given = AbortSignal.abort();
-    assert.deepEqual(kinds(await store.deliver(deliveryTo(users, memoryContent(body)), given)), ['unavailable', 'unavailable']);
+    assert.deepEqual(kinds(await store.deliver(deliveryTo(users, memoryContent(body)), given)), [
+      'unavailable',
+      'unavailable',
+    ]);
     assert.deepEqual(await f.read('alice'), []);
     assert.deepEqual(await f.read('bob'), []);
   });
@@ -144,7 +186,9 @@ export function mailStoreContract(name: string, makeFixture: () => Promise<MailS
     const underWay = store.deliver(deliveryTo([f.user('alice')], memoryContent(body)), never);
     await store.close();
     assert.deepEqual(await underWay, [{ kind: 'stored' }]);
-    assert.deepEqual(kinds(await store.deliver(deliveryTo([f.user('alice')], memoryContent(body)), never)), ['unavailable']);
+    assert.deepEqual(kinds(await store.deliver(deliveryTo([f.user('alice')], memoryContent(body)), never)), [
+      'unavailable',
+    ]);
     assert.equal((await f.read('alice')).length, 1);
   });
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { addressOf } from '../directory/contract.ts';
 import type { Directory, DirectoryAnswer } from '../directory/directory.ts';
 import type { LmtpClientFacts } from '../lmtp/server/handler.ts';
@@ -19,7 +19,9 @@ import * as replies from './replies.ts';
 
 const never = new AbortController().signal;
 const client: LmtpClientFacts = { remoteAddress: '192.0.2.1', lhlo: 'client.test', sessionId: 'SESSION' };
-const message = memoryContent('Subject: x\r\nMessage-ID:\r\n <m1@b.example>\r\n\r\nMessage-ID: <not@this>\r\n');
+const message = memoryContent(
+  'Subject: x\r\nMessage-ID:\r\n <m1@b.example>\r\n\r\nMessage-ID: <not@this>\r\n',
+);
 
 const directory: Directory = {
   find({ local }): DirectoryAnswer {
@@ -33,7 +35,9 @@ const directory: Directory = {
   close: () => Promise.resolve(),
 };
 
-function storeOf(answer: (d: StoreDelivery) => readonly StoreOutcome[] | Promise<readonly StoreOutcome[]>): MailStore & { seen: StoreDelivery[] } {
+function storeOf(
+  answer: (d: StoreDelivery) => readonly StoreOutcome[] | Promise<readonly StoreOutcome[]>,
+): MailStore & { seen: StoreDelivery[] } {
   const seen: StoreDelivery[] = [];
   return {
     seen,
@@ -76,7 +80,10 @@ test('the dialogue of Dovecot: positions count all RCPTs, identical ones are sto
     'USER7@example.test',
     'user8+folder+more@example.test',
   ]);
-  assert.deepEqual(said.rcpt, ["550 5.1.1 <nobody@example.test> User doesn't exist: nobody@example.test", ...Array<string>(6).fill('250 2.1.5 OK')]);
+  assert.deepEqual(said.rcpt, [
+    "550 5.1.1 <nobody@example.test> User doesn't exist: nobody@example.test",
+    ...Array<string>(6).fill('250 2.1.5 OK'),
+  ]);
   assert.deepEqual(said.data, [
     '250 2.0.0 <user7@example.test> SESSION:R2 Saved',
     '250 2.0.0 <user7@example.test> SESSION:R2 Saved',
@@ -86,20 +93,31 @@ test('the dialogue of Dovecot: positions count all RCPTs, identical ones are sto
     '250 2.0.0 <user8+folder+more@example.test> SESSION:R7 Saved',
   ]);
   const [delivery] = store.seen;
-  assert.deepEqual(delivery?.recipients.map((r) => [r.user.username, r.detail]), [
-    ['user7', undefined],
-    ['user7', ''],
-    ['user7', undefined],
-    ['user8', 'folder+more'],
-  ]);
+  assert.deepEqual(
+    delivery?.recipients.map((r) => [r.user.username, r.detail]),
+    [
+      ['user7', undefined],
+      ['user7', ''],
+      ['user7', undefined],
+      ['user8', 'folder+more'],
+    ],
+  );
   const trace = delivery?.trace(0) ?? '';
-  assert.match(trace, /^Return-Path: <sender@b\.example>\r\nReceived: from client\.test \(\[192\.0\.2\.1\]\)\r\n\tby store\.example\.test with LMTP\r\n\tid SESSION\r\n\t\(envelope-from <sender@b\.example>\); [^\r\n]+\r\n$/);
+  assert.match(
+    trace,
+    /^Return-Path: <sender@b\.example>\r\nReceived: from client\.test \(\[192\.0\.2\.1\]\)\r\n\tby store\.example\.test with LMTP\r\n\tid SESSION\r\n\t\(envelope-from <sender@b\.example>\); [^\r\n]+\r\n$/,
+  );
   assert.equal(delivery?.trace(3), trace);
 });
 
 test('one accepted recipient: Delivered-To and for; over a UNIX socket no address', async () => {
   const store = storeOf(allStored);
-  await dialogue(store, ['nobody@example.test', 'User7+x@example.test'], {}, { lhlo: 'client.test', sessionId: 'S' });
+  await dialogue(
+    store,
+    ['nobody@example.test', 'User7+x@example.test'],
+    {},
+    { lhlo: 'client.test', sessionId: 'S' },
+  );
   assert.match(
     store.seen[0]?.trace(0) ?? '',
     /^Return-Path: <sender@b\.example>\r\nDelivered-To: User7\+x@example\.test\r\nReceived: from client\.test\r\n\tby store\.example\.test with LMTP\r\n\tid S\r\n\t\(envelope-from <sender@b\.example>\)\r\n\tfor <User7\+x@example\.test>; [^\r\n]+\r\n$/,
@@ -115,36 +133,71 @@ test('outcomes become the replies of their recipients, in order', async () => {
   ];
   const to = ['user1@x.test', 'user2@x.test', 'user3@x.test', 'user4@x.test'];
   const at = Date.UTC(2026, 10, 24, 8, 0, 0) + new Date(2026, 10, 24).getTimezoneOffset() * 60_000;
-  const said = await dialogue(storeOf(() => outcomes), to, { nowMs: () => at });
+  const said = await dialogue(
+    storeOf(() => outcomes),
+    to,
+    { nowMs: () => at },
+  );
   assert.deepEqual(said.data, [
     '552 5.2.2 <user1@x.test> Quota exceeded (mailbox for user is full)',
     '250 2.0.0 <user2@x.test> SESSION:R2 Saved',
     '550 5.2.0 <user3@x.test> not??250 forged',
     '451 4.2.0 <user4@x.test> Internal error occurred. Refer to server log for more information. [2026-11-24 08:00:00]',
   ]);
-  const later = await dialogue(storeOf(() => outcomes), to, { quotaFullTempfail: true });
+  const later = await dialogue(
+    storeOf(() => outcomes),
+    to,
+    { quotaFullTempfail: true },
+  );
   assert.equal(later.data[0], '452 4.2.2 <user1@x.test> Quota exceeded (mailbox for user is full)');
-  const broken = await dialogue(storeOf(() => Promise.reject(new Error('bug'))), to);
-  assert.deepEqual(broken.data.map((r) => r.slice(0, 9)), Array(4).fill('451 4.2.0'));
-  const tooFew = await dialogue(storeOf(() => [{ kind: 'stored' }]), to);
-  assert.deepEqual(tooFew.data.map((r) => r.slice(0, 3)), ['250', '451', '451', '451']);
+  const broken = await dialogue(
+    storeOf(() => Promise.reject(new Error('bug'))),
+    to,
+  );
+  assert.deepEqual(
+    broken.data.map((r) => r.slice(0, 9)),
+    Array(4).fill('451 4.2.0'),
+  );
+  const tooFew = await dialogue(
+    storeOf(() => [{ kind: 'stored' }]),
+    to,
+  );
+  assert.deepEqual(
+    tooFew.data.map((r) => r.slice(0, 3)),
+    ['250', '451', '451', '451'],
+  );
 });
 
 test('a directory that is out of reach or throws means 451, never 550', async () => {
   const events: StoreEvent[] = [];
-  const said = await dialogue(storeOf(allStored), ['down@x.test', 'throws@x.test'], { onEvent: (e) => events.push(e) });
-  assert.deepEqual(said.rcpt, ['451 4.3.0 <down@x.test> Temporary internal error', '451 4.3.0 <throws@x.test> Temporary internal error']);
+  const said = await dialogue(storeOf(allStored), ['down@x.test', 'throws@x.test'], {
+    onEvent: (e) => events.push(e),
+  });
+  assert.deepEqual(said.rcpt, [
+    '451 4.3.0 <down@x.test> Temporary internal error',
+    '451 4.3.0 <throws@x.test> Temporary internal error',
+  ]);
   assert.deepEqual(said.data, []);
-  assert.deepEqual(events.map((e) => e.kind), ['lookup-failed', 'lookup-failed']);
+  assert.deepEqual(
+    events.map((e) => e.kind),
+    ['lookup-failed', 'lookup-failed'],
+  );
   const [first] = events;
-  assert.equal(first && formatStoreEvent(first, 7), 'lmtp(7)<SESSION>: Error: down@x.test: user lookup failed: no server');
+  assert.equal(
+    first && formatStoreEvent(first, 7),
+    'lmtp(7)<SESSION>: Error: down@x.test: user lookup failed: no server',
+  );
 });
 
 test('each delivery is told once, in the words of Dovecot', async () => {
   const lines: string[] = [];
   const onEvent = (e: StoreEvent): void => void lines.push(formatStoreEvent(e, 42));
   const outcome: StoreOutcome = { kind: 'unavailable', reason: 'disk\nfull' };
-  await dialogue(storeOf(() => [{ kind: 'stored' }, outcome]), ['user1@x.test', 'user1@x.test', 'user2@x.test'], { onEvent });
+  await dialogue(
+    storeOf(() => [{ kind: 'stored' }, outcome]),
+    ['user1@x.test', 'user1@x.test', 'user2@x.test'],
+    { onEvent },
+  );
   assert.deepEqual(lines, [
     'lmtp(user1)<42><SESSION>: Info: msgid=<m1@b.example>: saved mail to INBOX',
     'lmtp(user2)<42><SESSION:R3>: Info: msgid=<m1@b.example>: save failed to INBOX: disk?full',
@@ -153,15 +206,26 @@ test('each delivery is told once, in the words of Dovecot', async () => {
 
 test('the message id is found in streamed content too, and not in a body', async () => {
   const events: StoreEvent[] = [];
-  const handler = createStoreHandler({ directory, store: storeOf(allStored), hostname: 'h', onEvent: (e) => events.push(e) });
+  const handler = createStoreHandler({
+    directory,
+    store: storeOf(allStored),
+    hostname: 'h',
+    onEvent: (e) => events.push(e),
+  });
   const text = `X: ${'y'.repeat(900)}\r\nmessage-id : <long@b>\r\n\r\nbody\r\n`;
-  for (const content of [streamedContent(text, 10), streamedContent('A: b\r\n\r\nMessage-ID: <c@d>\r\n', 5)]) {
+  for (const content of [
+    streamedContent(text, 10),
+    streamedContent('A: b\r\n\r\nMessage-ID: <c@d>\r\n', 5),
+  ]) {
     const t = await handler.begin(client, null, {});
     if ('refused' in t) throw new Error('refused');
     await t.rcpt({ address: addressOf('user1@x.test') });
     await t.deliver(content, [0], never);
   }
-  assert.deepEqual(events.map((e) => e.kind === 'delivery' && e.messageId), ['<long@b>', undefined]);
+  assert.deepEqual(
+    events.map((e) => e.kind === 'delivery' && e.messageId),
+    ['<long@b>', undefined],
+  );
 });
 
 test('deliveries at one time for one user are limited where that is asked for', async () => {
@@ -230,5 +294,8 @@ test('a local part that needs quotes keeps them in replies', async () => {
   const handler = createStoreHandler({ directory, store: storeOf(allStored), hostname: 'h' });
   const t = await handler.begin(client, null, {});
   if ('refused' in t) throw new Error('refused');
-  assert.equal(formatReply(await t.rcpt({ address: quoted })), `550 5.1.1 <"no b"@x.test> User doesn't exist: no b@x.test\r\n`);
+  assert.equal(
+    formatReply(await t.rcpt({ address: quoted })),
+    `550 5.1.1 <"no b"@x.test> User doesn't exist: no b@x.test\r\n`,
+  );
 });

@@ -60,7 +60,12 @@ function transaction(shared: Shared, client: LmtpClientFacts, sender: ReversePat
   const accepted = new Map<number, Accepted>();
   let commands = 0;
 
-  function judge(address: Address, position: number, answer: DirectoryAnswer, detail: string | undefined): Reply {
+  function judge(
+    address: Address,
+    position: number,
+    answer: DirectoryAnswer,
+    detail: string | undefined,
+  ): Reply {
     const shown = mailboxText(address);
     const session = position === 0 ? client.sessionId : `${client.sessionId}:R${position + 1}`;
     switch (answer.kind) {
@@ -147,7 +152,9 @@ async function deliverTo(
   } finally {
     for (const a of admitted) leave(shared, a.recipient.user.username);
   }
-  return asked.map((a) => (a === undefined ? undefined : answers.get(a.key)) ?? replies.temporaryError('unknown'));
+  return asked.map(
+    (a) => (a === undefined ? undefined : answers.get(a.key)) ?? replies.temporaryError('unknown'),
+  );
 }
 
 async function storeAll(
@@ -202,7 +209,8 @@ function eventOf(
   sizeBytes: number,
   options: StoreHandlerOptions,
 ): DeliveryEvent {
-  const temporary = outcome.kind === 'unavailable' || (outcome.kind === 'over-quota' && options.quotaFullTempfail === true);
+  const temporary =
+    outcome.kind === 'unavailable' || (outcome.kind === 'over-quota' && options.quotaFullTempfail === true);
   return {
     kind: 'delivery',
     client: client.remoteAddress ?? 'local',
@@ -215,7 +223,11 @@ function eventOf(
     outcome:
       outcome.kind === 'stored'
         ? { kind: 'saved' }
-        : { kind: 'failed', temporary, reason: outcome.kind === 'unavailable' ? outcome.reason : outcome.text },
+        : {
+            kind: 'failed',
+            temporary,
+            reason: outcome.kind === 'unavailable' ? outcome.reason : outcome.text,
+          },
   };
 }
 

@@ -13,7 +13,11 @@ export async function messageIdOf(content: MessageSource, signal: AbortSignal): 
     for await (const chunk of content.open(signal)) {
       parts.push(chunk.slice());
       length += chunk.length;
-      if (length >= maxHeaderOctets || Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length).includes('\r\n\r\n')) break;
+      if (
+        length >= maxHeaderOctets ||
+        Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length).includes('\r\n\r\n')
+      )
+        break;
     }
     return messageIdIn(Buffer.concat(parts));
   } catch {
@@ -27,6 +31,9 @@ export function messageIdIn(bytes: Uint8Array): string | undefined {
   const end = content.indexOf('\r\n\r\n');
   const header = content.toString('latin1', 0, end < 0 ? content.length : end);
   const found = /(?:^|\r\n)message-id[ \t]*:((?:[^\r\n]|\r\n[ \t])*)/i.exec(header);
-  const value = found?.[1]?.replace(/[\x00-\x20\x7f]+/g, ' ').trim().slice(0, maxIdOctets);
+  const value = found?.[1]
+    ?.replace(/[\x00-\x20\x7f]+/g, ' ')
+    .trim()
+    .slice(0, maxIdOctets);
   return value === '' ? undefined : value;
 }

@@ -7,7 +7,7 @@ export interface TraceFacts {
   readonly sender: ReversePath;
   /** The LHLO argument. */
   readonly lhlo: string;
-  /** The client's IP address; absent for a UNIX socket. */
+  /** The client's IP address, written as it is (Dovecot puts no `IPv6:` before one); absent for a UNIX socket. */
   readonly remoteAddress?: string;
   /** This store's name. */
   readonly hostname: string;
@@ -23,7 +23,7 @@ export function traceFields(facts: TraceFacts): string {
   const sender = mailboxText(facts.sender);
   const recipient = facts.onlyRecipient === undefined ? undefined : mailboxText(facts.onlyRecipient);
   const deliveredTo = recipient === undefined ? '' : `Delivered-To: ${recipient}\r\n`;
-  const client = facts.remoteAddress === undefined ? '' : ` ([${addressLiteral(facts.remoteAddress)}])`;
+  const client = facts.remoteAddress === undefined ? '' : ` ([${facts.remoteAddress}])`;
   const forWhom = recipient === undefined ? '' : `\r\n\tfor <${recipient}>`;
   return (
     `Return-Path: <${sender}>\r\n${deliveredTo}` +
@@ -37,11 +37,6 @@ export function mailboxText(address: ReversePath): string {
   if (address === null) return '';
   const local = quoteLocalPart(unquoteLocalPart(address.local));
   return address.domain === '' ? local : `${local}@${address.domain}`;
-}
-
-/** RFC 5321 §4.1.3. */
-function addressLiteral(ip: string): string {
-  return ip.includes(':') ? `IPv6:${ip}` : ip;
 }
 
 /** Control octets would end the field; a name of endless length would break its line. */

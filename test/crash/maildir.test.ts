@@ -14,7 +14,9 @@ import { test } from 'node:test';
 const rounds = 36;
 const worker = new URL('./maildir-worker.ts', import.meta.url).pathname;
 
-test(`${rounds} times kill -9 under load: the Maildirs hold all that was acknowledged`, { timeout: 180_000 }, async (t) => {
+test(`${rounds} times kill -9 under load: the Maildirs hold all that was acknowledged`, {
+  timeout: 180_000,
+}, async (t) => {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'mailchute-crash-maildir-'));
   t.after(() => fs.rmSync(folder, { recursive: true, force: true }));
   let acknowledged = 0;
@@ -26,7 +28,9 @@ test(`${rounds} times kill -9 under load: the Maildirs hold all that was acknowl
     fs.rmSync(root, { recursive: true, force: true });
     fs.mkdirSync(root);
     fs.writeFileSync(ledger, '');
-    const child = spawn(process.execPath, [worker, root, ledger, String(round)], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const child = spawn(process.execPath, [worker, root, ledger, String(round)], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
     const exit = once(child, 'exit');
     await once(child.stdout, 'data');
     // From before the first mailbox is made to some thousand deliveries in.
@@ -48,7 +52,9 @@ test(`${rounds} times kill -9 under load: the Maildirs hold all that was acknowl
     for (const [key, copies] of found.copies) assert.equal(copies, 1, `round ${round}: ${key}`);
     unacknowledged += found.copies.size;
   }
-  t.diagnostic(`${acknowledged} acknowledged, ${unacknowledged} stored without answer, ${leftovers} left in tmp/`);
+  t.diagnostic(
+    `${acknowledged} acknowledged, ${unacknowledged} stored without answer, ${leftovers} left in tmp/`,
+  );
   assert.ok(acknowledged > 1000, `only ${acknowledged} deliveries were acknowledged`);
   assert.ok(unacknowledged + leftovers > 0, 'no round was cut in the middle of a delivery');
 });

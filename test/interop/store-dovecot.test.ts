@@ -1,6 +1,15 @@
 /** Our store beside the real Dovecot: the same dialogue gives the same replies and the same files, and Dovecot reads ours. */
 import assert from 'node:assert/strict';
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
@@ -13,7 +22,9 @@ import { startDovecot } from '../support/dovecot.ts';
 import { readInbox } from '../support/imap.ts';
 import { needs } from '../support/peers.ts';
 
-const skip = needs('dovecot', '/usr/lib/dovecot/lmtp', '/usr/lib/dovecot/imap', 'doveadm') || (process.geteuid?.() !== 0 && 'needs root');
+const skip =
+  needs('dovecot', '/usr/lib/dovecot/lmtp', '/usr/lib/dovecot/imap', 'doveadm') ||
+  (process.geteuid?.() !== 0 && 'needs root');
 const owner = 8;
 const users = ['alice', 'bob', 'carol', 'dave'];
 
@@ -30,16 +41,25 @@ const dialogue: readonly Step[] = [
     10,
   ],
   ['Subject: many\r\n\r\nbody\r\n.\r\n', 7],
-  ['MAIL FROM:<"a b"@b.example>\r\nRCPT TO:<nobody@example.test>\r\nRCPT TO:<"carol"@example.test>\r\nDATA\r\n', 4],
+  [
+    'MAIL FROM:<"a b"@b.example>\r\nRCPT TO:<nobody@example.test>\r\nRCPT TO:<"carol"@example.test>\r\nDATA\r\n',
+    4,
+  ],
   ['no header at all\r\n.\r\n', 1],
   ['MAIL FROM:<x@b.example>\r\nRCPT TO:<dave+Folder@example.test>\r\nBDAT 20\r\nSubject: chunks\r\n\r\nx', 3],
   ['BDAT 4 LAST\r\nyz\r\n', 1],
   ['MAIL FROM:<x@b.example>\r\nRCPT TO:<alice@example.test>\r\nRCPT TO:<alice@example.test>\r\nDATA\r\n', 4],
   ['Subject: twice\r\n\r\nbody\r\n.\r\n', 2],
-  ['MAIL FROM:<x@b.example>\r\nRCPT TO:<"no body"@example.test>\r\nRCPT TO:<"../alice"@example.test>\r\nDATA\r\nQUIT\r\n', 5],
+  [
+    'MAIL FROM:<x@b.example>\r\nRCPT TO:<"no body"@example.test>\r\nRCPT TO:<"../alice"@example.test>\r\nDATA\r\nQUIT\r\n',
+    5,
+  ],
 ];
 
-test('the same dialogue gives the same replies and files as Dovecot, and Dovecot reads them', { skip, timeout: 60_000 }, async (t) => {
+test('the same dialogue gives the same replies and files as Dovecot, and Dovecot reads them', {
+  skip,
+  timeout: 60_000,
+}, async (t) => {
   const folder = mkdtempSync(path.join(os.tmpdir(), 'store-dovecot-'));
   t.after(() => rmSync(folder, { recursive: true, force: true }));
   chmodSync(folder, 0o755);
@@ -87,20 +107,29 @@ test('the same dialogue gives the same replies and files as Dovecot, and Dovecot
   assert.doesNotMatch(reader.log(), /Error|Warning|Panic/);
 });
 
-test('both deliver into one Maildir while IMAP reads it: every message is there once', { skip, timeout: 60_000 }, async (t) => {
+test('both deliver into one Maildir while IMAP reads it: every message is there once', {
+  skip,
+  timeout: 60_000,
+}, async (t) => {
   const folder = mkdtempSync(path.join(os.tmpdir(), 'store-dovecot-'));
   t.after(() => rmSync(folder, { recursive: true, force: true }));
+  chmodSync(folder, 0o755);
   const dovecot = await startDovecot(path.join(folder, 'dovecot'), { users, owner });
   t.after(() => dovecot.stop());
   const passwd = path.join(folder, 'users');
   writeFileSync(passwd, users.map((u) => `${u}:{PLAIN}secret:::::\n`).join(''));
   const store = openMaildirStore({ location: `maildir:${dovecot.mail}/%u`, uid: owner, gid: owner });
   const hostname = os.hostname();
-  const server = createLmtpServer({ hostname }, createStoreHandler({ directory: openPasswdFile({ file: passwd }), store, hostname }));
+  const server = createLmtpServer(
+    { hostname },
+    createStoreHandler({ directory: openPasswdFile({ file: passwd }), store, hostname }),
+  );
   t.after(() => server.close(0));
   const socket = path.join(folder, 'ours.sock');
   await server.listen({ kind: 'unix', path: socket });
-  const senders = [socket, dovecot.lmtpSocket, socket, dovecot.lmtpSocket].map((s, lane) => sendMany(s, `lane${lane}`, 40));
+  const senders = [socket, dovecot.lmtpSocket, socket, dovecot.lmtpSocket].map((s, lane) =>
+    sendMany(s, `lane${lane}`, 40),
+  );
   let seen = 0;
   const all = Promise.all(senders);
   let running = true;
@@ -141,7 +170,8 @@ async function sendMany(socketPath: string, name: string, count: number): Promis
   await conversation.reply();
   for (let i = 0; i < count; i++) {
     conversation.send('MAIL FROM:<>\r\nRCPT TO:<alice@example.test>\r\nDATA\r\n');
-    for (const code of ['250', '250', '354']) assert.equal((await conversation.reply()).slice(0, 100), code, `${name} ${i}`);
+    for (const want of ['250 2.1.0 OK', '250 2.1.5 OK', '354 OK'])
+      assert.equal(await conversation.reply(), want);
     conversation.send(`Subject: ${name}.${i}\r\n\r\nbody\r\n.\r\n`);
     assert.match(await conversation.reply(), /^250 /);
   }
@@ -177,7 +207,11 @@ async function* readReplies(socket: net.Socket): AsyncGenerator<string, void> {
   let text = '';
   for await (const chunk of socket as AsyncIterable<Buffer>) {
     text += chunk.toString('latin1');
-    for (let m = /^(?:\d{3}-[^\n]*\n)*\d{3}(?: [^\n]*)?\n/.exec(text); m !== null; m = /^(?:\d{3}-[^\n]*\n)*\d{3}(?: [^\n]*)?\n/.exec(text)) {
+    for (
+      let m = /^(?:\d{3}-[^\n]*\n)*\d{3}(?: [^\n]*)?\n/.exec(text);
+      m !== null;
+      m = /^(?:\d{3}-[^\n]*\n)*\d{3}(?: [^\n]*)?\n/.exec(text)
+    ) {
       yield m[0].trimEnd();
       text = text.slice(m[0].length);
     }
@@ -186,7 +220,9 @@ async function* readReplies(socket: net.Socket): AsyncGenerator<string, void> {
 
 /** Session ids and the clock differ from run to run. */
 function neutral(text: string): string {
-  return text.replace(/(\tid )[A-Za-z0-9+/_-]{22}/, '$1SESSION').replace(/; \w{3}, \d\d \w{3} \d{4} [\d:]{8} [+-]\d{4}/, '; DATE');
+  return text
+    .replace(/(\tid )[A-Za-z0-9+/_-]{22}/, '$1SESSION')
+    .replace(/; \w{3}, \d\d \w{3} \d{4} [\d:]{8} [+-]\d{4}/, '; DATE');
 }
 
 /** Text, sizes as named and modes of all messages in new/ and cur/, in an order of their own. */

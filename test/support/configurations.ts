@@ -67,8 +67,11 @@ myusers:
 `;
 }
 
-/** A store of our own, as a section. */
-export function storesSection(store: StoreAddress, folder: string): string {
+/**
+ * A store of our own, as a section, with its users and mail in `folder`; `more` is further options. Its socket is for
+ * everybody, since the real Exim asks as its own user.
+ */
+export function storesSection(store: StoreAddress, folder: string, more = ''): string {
   return `begin stores
 mailboxes:
         driver = maildir
@@ -76,7 +79,8 @@ mailboxes:
         listen = <; 127.0.0.1:${store.port}
         passwd_file = ${folder}/users
         maildir = ${folder}/mail/$local_part_data
-`;
+        socket_mode = 0666
+${more}`;
 }
 
 export const retrySection = `begin retry

@@ -31,3 +31,8 @@ export function needs(...names: string[]): string | false {
   const missing = names.filter((n) => findProgram(n) === undefined);
   return missing.length === 0 ? false : `needs ${missing.join(', ')}`;
 }
+
+/** As `needs`, for tests that also need root: to change owners, to mount, or to run Dovecot and Exim as they run in earnest. */
+export function needsRoot(...names: string[]): string | false {
+  return needs(...names) || (process.geteuid?.() !== 0 && 'needs root');
+}

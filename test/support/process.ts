@@ -123,12 +123,16 @@ export function temporaryFolder(name: string): { readonly path: string; remove()
 }
 
 /** Waits until `check` gives something other than undefined or false; rejects with `what` when the time is up. */
-export async function until<T>(check: () => T | undefined | false | Promise<T | undefined | false>, what: string, timeoutMs = 20_000): Promise<T> {
+export async function until<T>(
+  check: () => T | undefined | false | Promise<T | undefined | false>,
+  what: string | (() => string),
+  timeoutMs = 20_000,
+): Promise<T> {
   const end = Date.now() + timeoutMs;
   for (;;) {
     const value = await check();
     if (value !== undefined && value !== false) return value;
-    if (Date.now() > end) throw new Error(`gave up after ${timeoutMs} ms waiting until ${what}`);
+    if (Date.now() > end) throw new Error(`gave up after ${timeoutMs} ms waiting until ${typeof what === 'string' ? what : what()}`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }

@@ -84,7 +84,6 @@ export async function startEdge({ program, logs, queueIntervalMs, listen, serve 
     timeoutFrozenAfterMs: options.timeout_frozen_after,
   });
   const callouts = createCallouts(defaultCalloutLimits);
-  const stopping = new AbortController();
   const parts: EdgeParts = {
     options,
     main,
@@ -109,14 +108,12 @@ export async function startEdge({ program, logs, queueIntervalMs, listen, serve 
     logs,
     queueIntervalMs: queueIntervalMs ?? defaultQueueIntervalMs,
     leaseMs: runnerDefaults.leaseMs,
-    signal: stopping.signal,
   };
   const addresses = serve ? smtpAddresses(options, listen) : [];
   const listeners: Listener[] = [];
   const closeAll = async (): Promise<void> => {
     await Promise.all(listeners.map((l) => l.close(stopGraceMs)));
     await stopQueue(queue);
-    stopping.abort(new Error('the program is stopping'));
     await callouts.close();
     await Promise.all([...transports.values()].map((t) => t.transport.close()));
     await spool.close();
@@ -176,12 +173,15 @@ function sessionOptions({ model, main }: Program, logs: Logs): SessionOptions {
   return {
     hostname: main.primaryHostname,
     enforceSync: options.smtp_enforce_sync,
+    allowDomainLiterals: options.allow_domain_literals,
+    ...(options.helo_allow_chars === undefined ? {} : { heloAllowChars: options.helo_allow_chars }),
     limits: {
       maxCommandOctets: 4096,
       maxDataLineOctets: 0,
       maxMessageOctets: options.message_size_limit,
       maxRecipients: options.recipients_max,
       maxSyntaxErrors: options.smtp_max_synprot_errors,
+      maxNonMailCommands: options.smtp_accept_max_nonmail,
       maxUnknownCommands: options.smtp_max_unknown_commands,
       idleTimeoutMs: typeof options.smtp_receive_timeout === 'number' ? options.smtp_receive_timeout : 300_000,
     },

@@ -30,12 +30,9 @@ export interface Incoming {
   readonly logRejection: (what: string, result: Pick<AclResult, 'verdict' | 'logMessage' | 'logTargets'>, id: QueueId) => void;
 }
 
-/** Exim: `header_maxsize`. */
-const maxHeaderOctets = 1024 * 1024;
-/** Exim: `received_headers_max`. */
-const maxReceived = 30;
-
 export function createMessageSink(parts: EdgeParts, incoming: Incoming, writer: SpoolWriter): MessageSink {
+  const maxHeaderOctets = parts.options.header_maxsize;
+  const maxReceived = parts.options.received_headers_max;
   let size = 0;
   let lines = 0;
   let head: Buffer | undefined = Buffer.alloc(0);

@@ -27,6 +27,4 @@ export interface EdgeParts {
   /** What `queue_only` waits for at the most: the interval of queue runs. */
   readonly queueIntervalMs: number;
   readonly leaseMs: number;
-  /** Aborted when the program stops for good. */
-  readonly signal: AbortSignal;
 }

@@ -10,6 +10,7 @@ import { type Domain, formatPath, sameDomain } from '../../mail/address.ts';
 import { assertNever } from '../../mail/assert-never.ts';
 import type { Recipient } from '../../mail/envelope.ts';
 import type { HeaderEdit, HeaderField } from '../../mail/headers.ts';
+import { MailError } from '../../mail/mail-error.ts';
 import type { QueueId } from '../../mail/message-id.ts';
 import { reply, replyFromText } from '../../mail/reply.ts';
 import { logText } from '../../observe/log-text.ts';
@@ -31,6 +32,9 @@ interface Transaction {
   controls: AclControls;
 }
 
+/** One for all: making an error with its stack for every connection costs more than the session's own work. */
+const clientGone = new MailError('ABORTED', 'the client has gone');
+
 export function edgeSessions(parts: EdgeParts): HandlerFactory {
   return (client) => createSession(parts, client);
 }
@@ -48,9 +52,11 @@ function createSession(parts: EdgeParts, client: ClientFacts): SessionHandler {
   };
   /** Aborted when the client goes away, so that nobody is asked for it any more. */
   const gone = new AbortController();
-  const signal = AbortSignal.any([gone.signal, parts.signal]);
+  const { signal } = gone;
   let transaction: Transaction | undefined;
-  let connectionMemory = newAclMemory();
+  const connectionMemory = newAclMemory();
+  /** What ACLs asked for that lasts as long as the connection (Exim manual, "Use of the control modifier"). */
+  let lasting: Pick<AclControls, 'enforceSync' | 'noPipelining' | 'noMultilineResponses'> = {};
 
   const logged = (): { hostAddress: string; hostName: string | undefined; helo: string | undefined } => ({
     hostAddress: client.remoteAddress,
@@ -133,6 +139,7 @@ function createSession(parts: EdgeParts, client: ClientFacts): SessionHandler {
   /** Keeps what an ACL asked for; a refusal is logged and becomes the verdict. */
   function judge(phase: AclPhase, result: AclResult | undefined, what: string): Verdict | undefined {
     if (result === undefined) return undefined;
+    lasting = { ...lasting, ...result.controls };
     if (transaction !== undefined) {
       transaction.headerEdits = mergeHeaderEdits(transaction.headerEdits, result.headerEdits);
       transaction.controls = { ...transaction.controls, ...result.controls };
@@ -145,13 +152,17 @@ function createSession(parts: EdgeParts, client: ClientFacts): SessionHandler {
       case 'defer':
       case 'drop':
         logRejection(what, result);
-        return { reply: refusal(result, phase), close: result.verdict === 'drop' };
+        return { reply: refusal(result, phase, lasting.noMultilineResponses), close: result.verdict === 'drop' };
       default:
         return assertNever(result.verdict);
     }
   }
 
   return {
+    get policy() {
+      return { enforceSync: lasting.enforceSync, pipelining: lasting.noPipelining === true ? false : undefined };
+    },
+
     async connect() {
       const refused = judge('connect', await check('connect', options.acl_smtp_connect, scopeOf()), 'connection in "connect" ACL');
       if (refused !== undefined) return { ...refused, close: true };
@@ -296,8 +307,7 @@ function createSession(parts: EdgeParts, client: ClientFacts): SessionHandler {
 
     closed() {
       transaction = undefined;
-      connectionMemory = newAclMemory();
-      gone.abort();
+      gone.abort(clientGone);
     },
   };
 }

@@ -109,7 +109,7 @@ export const smtpOptions = {
     status: { refused: 'transport' },
   },
   serialize_hosts: { type: 'list', default: undefined, expand: true, status: { refused: 'transport' } },
-  size_addition: { type: 'integer', default: '1024', status: { refused: 'transport' } },
+  size_addition: { type: 'integer', default: '1024', status: 'works' },
   socks_proxy: { type: 'string', default: undefined, expand: true, status: { refused: 'transport' } },
   tls_alpn: { type: 'string', default: undefined, expand: true, status: { refused: 'tls' } },
   tls_certificate: { type: 'string', default: undefined, expand: true, status: { refused: 'tls' } },

@@ -21,12 +21,18 @@ export function parsePasswdLine(line: string, ids: SystemIds): PasswdEntry {
   const name = fields[0] ?? '';
   if (name === '') return fields.length === 1 ? { kind: 'blank' } : malformed(undefined, 'no user name');
   if (/[\s\x00-\x1f\x7f]/.test(name)) return malformed(undefined, 'white space in the user name');
-  if (fields.length === 1) return malformed(name, 'only a user name, expected user:password:uid:gid:gecos:home:shell:extra');
+  if (fields.length === 1)
+    return malformed(name, 'only a user name, expected user:password:uid:gid:gecos:home:shell:extra');
   const extra = extraFields(fields.slice(7).join(':'));
   return userOf(name, fields, extra, ids);
 }
 
-function userOf(name: string, fields: readonly string[], extra: Record<string, string>, ids: SystemIds): PasswdEntry {
+function userOf(
+  name: string,
+  fields: readonly string[],
+  extra: Record<string, string>,
+  ids: SystemIds,
+): PasswdEntry {
   const uid = idOf(extra['uid'] ?? fields[2] ?? '', (n) => ids.uid(n));
   if (uid === 'bad') return malformed(name, `uid is neither a number nor a user of this machine`);
   const gid = idOf(extra['gid'] ?? fields[3] ?? '', (n) => ids.gid(n));

@@ -3,7 +3,7 @@ import { mkdtempSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node
 import os from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { addressOf, directoryContract } from '../contract.ts';
 import type { Directory } from '../directory.ts';
 import { parsePasswdLine } from './passwd-entry.ts';
@@ -53,7 +53,11 @@ test('the eight fields, and extras with userdb_ over them', () => {
           maildir: '/m/a',
           uid: 7,
           gid: 2,
-          extra: Object.assign(Object.create(null), { mail: 'maildir:/m/a', quota_rule: '*:storage=1G', uid: '7' }),
+          extra: Object.assign(Object.create(null), {
+            mail: 'maildir:/m/a',
+            quota_rule: '*:storage=1G',
+            uid: '7',
+          }),
         },
       });
       assert.equal(found(directory, 'c@x.test'), 'c');
@@ -76,12 +80,21 @@ test('full addresses: an entry of the one form is not found under the other, as 
 
 test('malformed lines are told once with their place; their users are unavailable, the others found', () => {
   const problems: string[] = [];
-  const text = 'ok:x\nlonely\nbaduid:x:12x\n:x\nrel:x::::home\nup:x::::/a/../b\nmbox:x::::::userdb_mail=mbox:~/mail\nok:y\nwhite space:x\n';
+  const text =
+    'ok:x\nlonely\nbaduid:x:12x\n:x\nrel:x::::home\nup:x::::/a/../b\nmbox:x::::::userdb_mail=mbox:~/mail\nok:y\nwhite space:x\n';
   withFile(text, (file) => {
-    const directory = openPasswdFile({ file, checkIntervalMs: 0, onProblem: (t) => problems.push(t.slice(file.length)) });
-    for (const user of ['lonely', 'baduid', 'rel', 'up', 'mbox']) assert.equal(found(directory, `${user}@x.test`), 'unavailable');
+    const directory = openPasswdFile({
+      file,
+      checkIntervalMs: 0,
+      onProblem: (t) => problems.push(t.slice(file.length)),
+    });
+    for (const user of ['lonely', 'baduid', 'rel', 'up', 'mbox'])
+      assert.equal(found(directory, `${user}@x.test`), 'unavailable');
     assert.equal(found(directory, 'ok@x.test'), 'ok');
-    assert.deepEqual(problems.map((p) => p.slice(0, p.indexOf(': '))), [':2', ':3', ':4', ':5', ':6', ':7', ':8', ':9']);
+    assert.deepEqual(
+      problems.map((p) => p.slice(0, p.indexOf(': '))),
+      [':2', ':3', ':4', ':5', ':6', ':7', ':8', ':9'],
+    );
   });
 });
 
@@ -105,7 +118,12 @@ test('a changed file is read again, in place or replaced, and looked at no more 
 test('empty, too long and missing files put mail off, and a file that comes back serves again', () => {
   withFile('', (file) => {
     const problems: string[] = [];
-    const directory = openPasswdFile({ file, checkIntervalMs: 0, maxBytes: 20, onProblem: (t) => problems.push(t) });
+    const directory = openPasswdFile({
+      file,
+      checkIntervalMs: 0,
+      maxBytes: 20,
+      onProblem: (t) => problems.push(t),
+    });
     assert.equal(found(directory, 'one@x.test'), 'unavailable');
     writeFileSync(file, `one:${'x'.repeat(30)}\n`);
     assert.equal(found(directory, 'one@x.test'), 'unavailable');
@@ -127,7 +145,24 @@ test('what cannot be read as a file is unavailable', () => {
 
 test('no line makes the parser throw, and no user gets a relative or climbing path', () => {
   const ids = { uid: () => undefined, gid: () => undefined };
-  const piece = fc.constantFrom('a', ':', 'userdb_mail=', 'maildir:', '/', '..', '%u', '%n', '%d', '~', ' ', '\0', '.', '1', '\t', '%');
+  const piece = fc.constantFrom(
+    'a',
+    ':',
+    'userdb_mail=',
+    'maildir:',
+    '/',
+    '..',
+    '%u',
+    '%n',
+    '%d',
+    '~',
+    ' ',
+    '\0',
+    '.',
+    '1',
+    '\t',
+    '%',
+  );
   fc.assert(
     fc.property(fc.array(piece, { maxLength: 25 }), (pieces) => {
       const entry = parsePasswdLine(pieces.join(''), ids);

@@ -63,7 +63,9 @@ export function openPasswdFile(options: PasswdFileOptions): Directory {
       if (now.kind === 'failed') return { kind: 'unavailable', reason: now.reason };
       const entry = now.entries.get(usernameOf(address, usernameFormat));
       if (entry === undefined) return { kind: 'unknown' };
-      return 'malformed' in entry ? { kind: 'unavailable', reason: entry.malformed } : { kind: 'found', user: entry };
+      return 'malformed' in entry
+        ? { kind: 'unavailable', reason: entry.malformed }
+        : { kind: 'found', user: entry };
     },
     list(max: number): readonly string[] | undefined {
       const now = current();
@@ -112,7 +114,8 @@ function load(file: string, maxBytes: number, report: (text: string) => void): C
     if (name === undefined) return;
     const key = lowerAscii(name);
     if (entries.has(key)) problem(index + 1, `user ${key} stands here a second time; the first line counts`);
-    else if (entry.kind === 'malformed') entries.set(key, { malformed: `${file}:${index + 1}: ${entry.problem}` });
+    else if (entry.kind === 'malformed')
+      entries.set(key, { malformed: `${file}:${index + 1}: ${entry.problem}` });
     else entries.set(key, key === name ? entry.user : { ...entry.user, username: key });
   });
   if (problems > maxProblems) report(`${file}: ${problems - maxProblems} more problems`);

@@ -24,5 +24,5 @@ export const dates: {
   log: (d) => `${d.getFullYear()}-${two(d.getMonth() + 1)}-${two(d.getDate())} ${clock(d)}`,
   logfile: (d) => `${d.getFullYear()}${two(d.getMonth() + 1)}${two(d.getDate())}`,
   zone,
-  zulu: (d) => d.toISOString().replace(/[-:]|\.\d+/g, ''),
+  zulu: (d) => d.toISOString().replace(/[-:T]|\.\d+/g, ''),
 };

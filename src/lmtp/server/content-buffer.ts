@@ -13,7 +13,7 @@ const readOctets = 64 * 1024;
  */
 export class ContentBuffer {
   readonly #maxMemoryOctets: number;
-  readonly #directory: string;
+  readonly #directory: string | undefined;
   #chunks: Buffer[] = [];
   #size = 0;
   #file: FileHandle | undefined;
@@ -22,7 +22,7 @@ export class ContentBuffer {
 
   constructor(maxMemoryOctets: number, directory: string | undefined) {
     this.#maxMemoryOctets = maxMemoryOctets;
-    this.#directory = directory ?? tmpdir();
+    this.#directory = directory;
   }
 
   get size(): number {
@@ -42,7 +42,7 @@ export class ContentBuffer {
   async #spill(chunk: Buffer): Promise<void> {
     try {
       if (this.#file === undefined) {
-        const name = path.join(this.#directory, `lmtp.${process.pid}.${randomUUID()}`);
+        const name = path.join(this.#directory ?? tmpdir(), `lmtp.${process.pid}.${randomUUID()}`);
         this.#file = await open(name, 'wx+', 0o600);
         await unlink(name);
       }

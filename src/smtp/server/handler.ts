@@ -41,6 +41,8 @@ export interface MessageSink {
  * syntax, sequence and limits, so `mail` is only called without a transaction under way, `rcpt` only inside one, and so on.
  */
 export interface SessionHandler {
+  /** Read whenever it matters, so that it may change while the connection lasts (Exim: `control = no_enforce_sync`). */
+  readonly policy?: SessionPolicy;
   /** The connection came; a refusal closes it. The reply is the 220 banner. */
   connect(): Promise<Verdict>;
   /** The reply must be 250 or a refusal; the session adds its own extension lines to a positive EHLO reply. */
@@ -56,6 +58,13 @@ export interface SessionHandler {
   protocolError(what: ProtocolIncident): void;
   /** Always the last call. */
   closed(): void;
+}
+
+/** What a handler may change for its own connection; absent values leave what {@link SessionOptions} says. */
+export interface SessionPolicy {
+  readonly enforceSync?: boolean | undefined;
+  /** False: PIPELINING is not offered, and a client must wait for each reply. */
+  readonly pipelining?: boolean | undefined;
 }
 
 export type ProtocolIncident =

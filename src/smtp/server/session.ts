@@ -17,15 +17,7 @@ import { mail } from './commands/mail.ts';
 import { help, notOffered, quit, rset, vrfy } from './commands/other.ts';
 import { noteRefusal, rcpt } from './commands/rcpt.ts';
 import type { SessionHandler, SessionOptions } from './handler.ts';
-import {
-  abandonTransaction,
-  deliverVerdict,
-  localProblem,
-  protocolError,
-  say,
-  sayText,
-  type SessionState,
-} from './state.ts';
+import { abandonTransaction, deliverVerdict, enforcesSync, localProblem, offersPipelining, protocolError, say, sayText, type SessionState } from './state.ts';
 import { wordCommandError } from './wording.ts';
 
 /**
@@ -94,7 +86,7 @@ async function greet(s: SessionState): Promise<Next> {
     deliverVerdict(s, verdict);
     return 'close';
   }
-  if (s.options.enforceSync !== false) {
+  if (enforcesSync(s)) {
     // What the client sent on connecting is read in the next turn of the event loop, not in this one.
     await new Promise((resolve) => {
       setImmediate(() => setImmediate(resolve));
@@ -120,7 +112,7 @@ function command(s: SessionState, line: string): Next | Promise<Next> {
   const parsed = parseCommand(line, s.grammar);
   const verb = parsed.verb === 'error' ? parsed.of : parsed.verb;
   if (mustWait(s, verb) && (s.receiver.hasInput || s.link.hasInput)) {
-    const offered = s.helo === 'EHLO' ? 'advertised' : 'not advertised';
+    const offered = s.helo === 'EHLO' && offersPipelining(s) ? 'advertised' : 'not advertised';
     return outOfSync(s, line, `next input sent too soon: pipelining was ${offered}`);
   }
   if (tooManyNonMail(s, verb)) {
@@ -188,7 +180,7 @@ function unrecognized(s: SessionState, line: string): Next {
 
 /** The commands that must be the last of a batch: with pipelining those of RFC 2920 §3.1, else all but QUIT and HELP (Exim). */
 function mustWait(s: SessionState, verb: string): boolean {
-  if (s.options.enforceSync === false) return false;
+  if (!enforcesSync(s)) return false;
   switch (verb) {
     case 'HELO':
     case 'EHLO':
@@ -204,7 +196,7 @@ function mustWait(s: SessionState, verb: string): boolean {
     case 'RCPT':
     case 'RSET':
     case 'BDAT':
-      return s.helo !== 'EHLO';
+      return s.helo !== 'EHLO' || !offersPipelining(s);
     default:
       return false;
   }

@@ -89,3 +89,12 @@ export function abandonTransaction(s: SessionState): void {
   if (s.inTransaction) s.handler.reset();
   endTransaction(s);
 }
+
+/** Whether a client that does not wait where it must is sent away. */
+export function enforcesSync(s: SessionState): boolean {
+  return s.handler.policy?.enforceSync ?? s.options.enforceSync !== false;
+}
+
+export function offersPipelining(s: SessionState): boolean {
+  return s.handler.policy?.pipelining !== false;
+}

@@ -1,7 +1,7 @@
 import { isPositive, type Reply } from '../../../mail/reply.ts';
 import { isHeloName } from '../../../protocol/command.ts';
 import type { Next } from '../../../protocol/dialogue.ts';
-import { abandonTransaction, deliverVerdict, protocolError, say, type SessionState } from '../state.ts';
+import { abandonTransaction, deliverVerdict, offersPipelining, protocolError, say, type SessionState } from '../state.ts';
 
 /** HELO and EHLO (RFC 5321 §4.1.1.1). Either ends a transaction that is under way. */
 export async function helo(s: SessionState, verb: 'HELO' | 'EHLO', argument: string): Promise<Next> {
@@ -21,7 +21,8 @@ function withExtensions(s: SessionState, greeting: Reply): Reply {
   const { limits, dsn, smtputf8 } = s.options;
   const extensions = [limits.maxMessageOctets > 0 ? `SIZE ${limits.maxMessageOctets}` : 'SIZE', '8BITMIME'];
   if (dsn === true) extensions.push('DSN');
-  extensions.push('PIPELINING', 'ENHANCEDSTATUSCODES');
+  if (offersPipelining(s)) extensions.push('PIPELINING');
+  extensions.push('ENHANCEDSTATUSCODES');
   if (smtputf8 === true) extensions.push('SMTPUTF8');
   extensions.push('HELP');
   return { code: greeting.code, lines: [...greeting.lines, ...extensions] };

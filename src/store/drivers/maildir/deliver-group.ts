@@ -74,7 +74,8 @@ async function writeDurably(work: Work, target: Target): Promise<MessageFile> {
       ? await writeMessage(mailbox, trace, work.delivery.content, work.signal)
       : writePrepared(mailbox, trace, work.prepared);
   try {
-    await work.durability.file({ fd: file.fd, device: mailbox.device });
+    const alone = work.prepared === undefined;
+    await work.durability.file({ fd: file.fd, device: mailbox.device, alone });
   } catch (error) {
     discardFile(file.fd, file.path);
     throw error;
@@ -95,9 +96,16 @@ async function afterFailedWrite(work: Work, target: Target, error: unknown): Pro
 }
 
 /** Where the file system or the owners do not allow a link, or the folder is gone, the target is left to a file of its own. */
-const linkFaults: readonly string[] = ['EXDEV', 'EMLINK', 'EPERM', 'EOPNOTSUPP', 'ENOENT'];
+const linkFaults: ReadonlySet<string> = new Set(['EXDEV', 'EMLINK', 'EPERM', 'EOPNOTSUPP', 'ENOENT']);
 
-function linkInto(work: Work, file: MessageFile, first: Target, other: Target, placed: Target[], apart: Target[]): void {
+function linkInto(
+  work: Work,
+  file: MessageFile,
+  first: Target,
+  other: Target,
+  placed: Target[],
+  apart: Target[],
+): void {
   const { mailbox } = other.lease;
   if (!sameOwner(mailbox, first.lease.mailbox)) {
     apart.push(other);
@@ -107,7 +115,7 @@ function linkInto(work: Work, file: MessageFile, first: Target, other: Target, p
     linkSync(file.path, mailbox.fresh + sizedName(uniqueBase(), file.storedBytes, file.virtualBytes));
     placed.push(other);
   } catch (error) {
-    if (linkFaults.includes(failureCode(error))) apart.push(other);
+    if (linkFaults.has(failureCode(error))) apart.push(other);
     else settle(work, other, failureOutcome(error, mailbox.path));
   }
 }

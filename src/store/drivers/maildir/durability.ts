@@ -5,6 +5,8 @@ import { fdatasync, fsync } from 'node:fs';
 export interface FlushTarget {
   readonly fd: number;
   readonly device: number;
+  /** Never part of a common flush: a large file, which would hold up the others. */
+  readonly alone?: boolean;
 }
 
 export interface Durability {
@@ -25,45 +27,35 @@ export function eachByItself(): Durability {
   const folders = new Map<number, FolderFlush>();
   return {
     file: ({ fd }) => new Promise((resolve, reject) => fsync(fd, settle(resolve, reject))),
-    folder({ fd }) {
-      const running = folders.get(fd);
-      if (running === undefined) {
-        const flush: FolderFlush = { next: undefined };
-        folders.set(fd, flush);
-        return flushFolder(folders, fd, flush);
-      }
-      // What runs may have begun before the caller's rename: wait for the one after it, together with all who come meanwhile.
-      running.next ??= deferred();
-      return running.next.promise;
-    },
+    folder: ({ fd }) =>
+      new Promise((resolve, reject) => {
+        const waiter = settle(resolve, reject);
+        const running = folders.get(fd);
+        // What runs may have begun before the caller's rename: wait for the one after it, together with all who come meanwhile.
+        if (running !== undefined) running.next.push(waiter);
+        else flushFolder(folders, fd, [waiter]);
+      }),
   };
 }
 
+type Waiter = (error: Error | null) => void;
+
+/** A folder whose flush is under way, and who came since it began. */
 interface FolderFlush {
-  next: Deferred | undefined;
-}
-type Deferred = ReturnType<typeof deferred>;
-
-function deferred(): { promise: Promise<void>; resolve: () => void; reject: (reason: Error) => void } {
-  return Promise.withResolvers<void>();
+  readonly next: Waiter[];
 }
 
-function flushFolder(folders: Map<number, FolderFlush>, fd: number, flush: FolderFlush): Promise<void> {
-  return new Promise((resolve, reject) => {
-    fdatasync(fd, (error) => {
-      const waiting = flush.next;
-      if (waiting === undefined) folders.delete(fd);
-      else {
-        flush.next = undefined;
-        flushFolder(folders, fd, flush).then(waiting.resolve, waiting.reject);
-      }
-      if (error === null) resolve();
-      else reject(error);
-    });
+function flushFolder(folders: Map<number, FolderFlush>, fd: number, waiters: readonly Waiter[]): void {
+  const flush: FolderFlush = { next: [] };
+  folders.set(fd, flush);
+  fdatasync(fd, (error) => {
+    if (flush.next.length === 0) folders.delete(fd);
+    else flushFolder(folders, fd, flush.next);
+    for (const waiter of waiters) waiter(error);
   });
 }
 
-function settle(resolve: () => void, reject: (reason: Error) => void): (error: Error | null) => void {
+function settle(resolve: () => void, reject: (reason: Error) => void): Waiter {
   return (error) => {
     if (error === null) resolve();
     else reject(error);

@@ -10,5 +10,8 @@ export function failureCode(error: unknown): string {
 export function failureOutcome(error: unknown, maildir: string): StoreOutcome {
   const code = failureCode(error);
   if (code === 'EDQUOT') return { kind: 'over-quota', text: 'Not enough disk quota' };
-  return { kind: 'unavailable', reason: `${maildir}: ${error instanceof Error ? error.message : String(error)}` };
+  return {
+    kind: 'unavailable',
+    reason: `${maildir}: ${error instanceof Error ? error.message : String(error)}`,
+  };
 }

@@ -14,10 +14,12 @@ interface World {
 
 function world(changes: Partial<GroupCommitOptions> = {}): World {
   const w: Omit<World, 'durability'> = { flushes: [], single: [], now: 0 };
-  const one = (kind: string) => (target: FlushTarget): Promise<void> => {
-    w.single.push(`${kind}${target.fd}`);
-    return Promise.resolve();
-  };
+  const one =
+    (kind: string) =>
+    (target: FlushTarget): Promise<void> => {
+      w.single.push(`${kind}${target.fd}`);
+      return Promise.resolve();
+    };
   const durability = groupCommit({
     flush: (fd) =>
       new Promise((resolve, reject) => {
@@ -35,9 +37,15 @@ function world(changes: Partial<GroupCommitOptions> = {}): World {
 }
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
-const files = (w: World, count: number, device = 1): { readonly done: number[]; readonly all: Promise<unknown> } => {
+const files = (
+  w: World,
+  count: number,
+  device = 1,
+): { readonly done: number[]; readonly all: Promise<unknown> } => {
   const done: number[] = [];
-  const all = Promise.all(Array.from({ length: count }, (_, i) => w.durability.file({ fd: i, device }).then(() => done.push(i))));
+  const all = Promise.all(
+    Array.from({ length: count }, (_, i) => w.durability.file({ fd: i, device }).then(() => done.push(i))),
+  );
   return { done, all };
 };
 
@@ -80,6 +88,12 @@ test('each file system has flushes of its own, and one that does not suit has no
   assert.deepEqual(w.single, ['folder9', 'folder9', 'folder9', 'folder9']);
 });
 
+test('what asks to go alone is in no batch', async () => {
+  const w = world();
+  await Promise.all([1, 2, 3, 4].map((fd) => w.durability.file({ fd, device: 1, alone: true })));
+  assert.deepEqual([w.single, w.flushes.length], [['file1', 'file2', 'file3', 'file4'], 0]);
+});
+
 test('a flush that fails is no answer: each is flushed by itself and its own fault counts', async () => {
   const w = world({
     each: {
@@ -90,7 +104,10 @@ test('a flush that fails is no answer: each is flushed by itself and its own fau
   const all = Promise.allSettled([0, 1, 2].map((fd) => w.durability.file({ fd, device: 1 })));
   await turn();
   w.flushes[0]?.end(new Error('syncfs failed'));
-  assert.deepEqual((await all).map((r) => r.status), ['fulfilled', 'rejected', 'fulfilled']);
+  assert.deepEqual(
+    (await all).map((r) => r.status),
+    ['fulfilled', 'rejected', 'fulfilled'],
+  );
 });
 
 test('a slow flush stops grouping for a while, longer each time in a row', async () => {

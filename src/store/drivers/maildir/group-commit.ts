@@ -1,6 +1,6 @@
 /**
  * Group commit over all mailboxes of a file system: while one flush runs, the files and folders that wait collect, and the
- * next flush takes them all. One syncfs costs a fraction of an fsync for each file (docs/decisions), but it also writes what
+ * next flush takes them all. One syncfs costs a fraction of an fsync for each file (docs/decisions/0009), but it also writes what
  * other programs left unwritten on the same file system; so it serves only batches, and not while it is slow.
  */
 import type { Durability, FlushTarget } from './durability.ts';
@@ -53,20 +53,22 @@ export function groupCommit(options: GroupCommitOptions): Durability {
     if (first === undefined) return;
     queue.state = 'flushing';
     const begin = nowMs();
+    // A descriptor reports the write faults since it was opened. The first to wait was opened before all others of its batch
+    // were (a file is opened, written and queued in one go; what is written over time goes alone), so it sees theirs too.
     flush(first.target.fd).then(
       () => {
-        done(queue, nowMs() - begin);
+        ended(queue, nowMs() - begin);
         for (const w of batch) w.resolve();
       },
       () => {
         // The fault may be of another program's file. Each of ours tells by itself whether it was hit.
-        done(queue, slowMs + 1);
+        ended(queue, slowMs + 1);
         for (const w of batch) flushOne(w);
       },
     );
   }
 
-  function done(queue: Queue, tookMs: number): void {
+  function ended(queue: Queue, tookMs: number): void {
     if (tookMs > slowMs) {
       queue.restUntilMs = nowMs() + restMs * 2 ** Math.min(queue.rests++, 5);
     } else queue.rests = 0;
@@ -97,7 +99,7 @@ export function groupCommit(options: GroupCommitOptions): Durability {
   }
 
   return {
-    file: (target) => add('file', target),
+    file: (target) => (target.alone === true ? each.file(target) : add('file', target)),
     folder: (target) => add('folder', target),
   };
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { lineEnds } from './line-ends.ts';
 
 /** The rule in the plainest words: every CRLF becomes LF; the virtual size counts each LF without CR before it once more. */
@@ -11,7 +11,9 @@ function expected(text: string): { stored: string; virtual: number } {
 }
 
 test('any text in any chunks is converted as if it came whole, and its sizes are right', () => {
-  const text = fc.array(fc.constantFrom('\r\n', '\r', '\n', 'a', 'bc', '\xff', '\0'), { maxLength: 40 }).map((p) => p.join(''));
+  const text = fc
+    .array(fc.constantFrom('\r\n', '\r', '\n', 'a', 'bc', '\xff', '\0'), { maxLength: 40 })
+    .map((p) => p.join(''));
   fc.assert(
     fc.property(text, fc.array(fc.nat(40), { maxLength: 8 }), (source, cuts) => {
       const bytes = Buffer.from(source, 'latin1');

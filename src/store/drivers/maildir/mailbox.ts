@@ -58,7 +58,8 @@ export function openMailbox(root: string, owner: Owner | undefined): Mailbox | u
     opened.push(newFd);
     const tmpFd = openSync(`${base}/tmp`, openFolder);
     opened.push(tmpFd);
-    if (!lstatSync(`${base}/cur`).isDirectory()) throw Object.assign(new Error(`${root}/cur is not a folder`), { code: 'ENOTDIR' });
+    if (!lstatSync(`${base}/cur`).isDirectory())
+      throw Object.assign(new Error(`${root}/cur is not a folder`), { code: 'ENOTDIR' });
     const { mode, gid } = fstatSync(rootFd);
     const { dev, ino } = fstatSync(newFd);
     closeSync(rootFd);
@@ -88,7 +89,11 @@ export function closeMailbox(mailbox: Mailbox): void {
 }
 
 /** Makes what is missing of a Maildir, each folder with the owner and 0700, and waits until their names are durable. */
-export async function createMailbox(root: string, owner: Owner | undefined, durability: Durability): Promise<void> {
+export async function createMailbox(
+  root: string,
+  owner: Owner | undefined,
+  durability: Durability,
+): Promise<void> {
   if (owner !== undefined) refuseForeignLinks(root);
   const parents = new Set<string>();
   const firstMade = mkdirSync(root, { recursive: true, mode: 0o700 });
@@ -158,7 +163,9 @@ function refuseForeignLinks(folder: string): void {
   for (let at = folder; at !== '/'; at = path.dirname(at)) {
     const found = lstatSync(at, { throwIfNoEntry: false });
     if (found?.isSymbolicLink() === true && found.uid !== 0) {
-      throw Object.assign(new Error(`${at} is a symbolic link that does not belong to root`), { code: 'ELOOP' });
+      throw Object.assign(new Error(`${at} is a symbolic link that does not belong to root`), {
+        code: 'ELOOP',
+      });
     }
   }
 }

@@ -30,7 +30,11 @@ const recheckMs = 1000;
  * @param maxOpen mailboxes kept open beyond those in use
  * @param onOpen told of each mailbox that is opened anew (the cleaning of tmp/ hangs on it)
  */
-export function mailboxSet(maxOpen: number, durability: Durability, onOpen: (mailbox: Mailbox) => void): Mailboxes {
+export function mailboxSet(
+  maxOpen: number,
+  durability: Durability,
+  onOpen: (mailbox: Mailbox) => void,
+): Mailboxes {
   const entries = new Map<string, Entry>();
   const making = new Map<string, Promise<void>>();
 
@@ -98,7 +102,8 @@ export function mailboxSet(maxOpen: number, durability: Durability, onOpen: (mai
     const known = find(key);
     if (known !== undefined) return known;
     const mailbox = openMailbox(root, owner);
-    if (mailbox === undefined) throw Object.assign(new Error(`${root} vanished while it was made`), { code: 'ENOENT' });
+    if (mailbox === undefined)
+      throw Object.assign(new Error(`${root} vanished while it was made`), { code: 'ENOENT' });
     return add(key, mailbox);
   }
 
@@ -112,7 +117,7 @@ export function mailboxSet(maxOpen: number, durability: Durability, onOpen: (mai
       return mailbox === undefined ? createAndLease(key, root, owner) : add(key, mailbox);
     },
     close() {
-      for (const entry of [...entries.values()]) drop(entry);
+      for (const entry of entries.values()) drop(entry);
     },
   };
 }

@@ -56,7 +56,10 @@ for (const fsync of ['optimized', 'always', 'never'] as const) {
         return list(folder).map((f) => readFileSync(path.join(folder, f), 'latin1').replaceAll('\n', '\r\n'));
       },
       breakUser: async (name) => writeFileSync(path.join(root, name), 'no folder'),
-      strays: async () => readdirSync(outer).filter((n) => n !== 'mail').concat(list(root).filter((n) => n.startsWith('.'))),
+      strays: async () =>
+        readdirSync(outer)
+          .filter((n) => n !== 'mail')
+          .concat(list(root).filter((n) => n.startsWith('.'))),
       cleanUp: async () => rmSync(outer, { recursive: true }),
     };
   });
@@ -90,18 +93,23 @@ test('file names have the form of Dovecot, with the size as stored and the size 
     const size = trace.length + body.length - 3;
     assert.match(name, new RegExp(`^\\d{10}\\.M\\d{1,6}P${process.pid}\\.[^,:/]+,S=${size},W=${size + 4}$`));
     assert.equal(lstatSync(path.join(maildir, 'new', name)).mode & 0o7777, 0o600);
-    for (const sub of ['', 'cur', 'new', 'tmp']) assert.equal(lstatSync(path.join(maildir, sub)).mode & 0o7777, 0o700);
+    for (const sub of ['', 'cur', 'new', 'tmp'])
+      assert.equal(lstatSync(path.join(maildir, sub)).mode & 0o7777, 0o700);
   }));
 
 test('recipients with one text share one file, those with another do not', () =>
   withStore({}, async (store, root) => {
     const users = ['a', 'b', 'c', 'a'].map((u) => user(u));
     assert.deepEqual(await stored(store, users), ['stored', 'stored', 'stored', 'stored']);
-    const files = ['a', 'b', 'c'].flatMap((u) => list(path.join(root, u, 'new')).map((f) => path.join(root, u, 'new', f)));
+    const files = ['a', 'b', 'c'].flatMap((u) =>
+      list(path.join(root, u, 'new')).map((f) => path.join(root, u, 'new', f)),
+    );
     assert.equal(files.length, 4);
     assert.equal(new Set(files.map((f) => lstatSync(f).ino)).size, 1);
     await stored(store, users.slice(0, 2), false);
-    const inodes = ['a', 'b'].flatMap((u) => list(path.join(root, u, 'new')).map((f) => lstatSync(path.join(root, u, 'new', f)).ino));
+    const inodes = ['a', 'b'].flatMap((u) =>
+      list(path.join(root, u, 'new')).map((f) => lstatSync(path.join(root, u, 'new', f)).ino),
+    );
     assert.equal(new Set(inodes).size, 3);
   }));
 
@@ -124,7 +132,8 @@ test('more mailboxes than may be open at a time', () =>
     for (const u of users) assert.equal(list(path.join(root, u.username, 'new')).length, 2);
     const open = readdirSync('/proc/self/fd').filter((fd) => {
       try {
-        return readlinkSync(`/proc/self/fd/${fd}`).startsWith(root);
+        const target = readlinkSync(`/proc/self/fd/${fd}`);
+        return target.startsWith(root) && target.endsWith('/new');
       } catch {
         return false;
       }
@@ -134,7 +143,10 @@ test('more mailboxes than may be open at a time', () =>
 
 test('a user with a Maildir of his own; a location that nobody can have is refused at the start', () =>
   withStore({}, async (store, root) => {
-    assert.deepEqual(await stored(store, [user('carol', { maildir: path.join(root, 'deep', 'er', 'box') })]), ['stored']);
+    assert.deepEqual(
+      await stored(store, [user('carol', { maildir: path.join(root, 'deep', 'er', 'box') })]),
+      ['stored'],
+    );
     assert.equal(list(path.join(root, 'deep', 'er', 'box', 'new')).length, 1);
     for (const location of ['mbox:/x', '%u', 'maildir:/x/%q', 'maildir:/x/../%u', 'maildir:/x:INDEX=/y']) {
       assert.throws(() => openMaildirStore({ location }), location);
@@ -169,14 +181,21 @@ test('what crashes left in tmp goes after 36 hours, nothing else does', async ()
   try {
     mkdirSync(path.join(maildir, 'tmp'));
     mkdirSync(path.join(maildir, 'tmp', 'folder'));
-    for (const [name, hours] of [['old', 100], ['young', 1]] as const) {
+    for (const [name, hours] of [
+      ['old', 100],
+      ['young', 1],
+    ] as const) {
       writeFileSync(path.join(maildir, 'tmp', name), 'x');
       const when = Date.now() / 1000 - hours * 3600;
       utimesSync(path.join(maildir, 'tmp', name), when, when);
     }
     // The change time cannot be set, so the clock is: it stands 37 hours ahead, and `young` counts as 38 hours old.
     const hour = 3600_000;
-    for (const [ahead, left] of [[0, ['folder', 'old', 'young']], [35 * hour, ['folder', 'old', 'young']], [37 * hour, ['folder']]] as const) {
+    for (const [ahead, left] of [
+      [0, ['folder', 'old', 'young']],
+      [35 * hour, ['folder', 'old', 'young']],
+      [37 * hour, ['folder']],
+    ] as const) {
       const cleaner = tmpCleaner(() => Date.now() + ahead);
       cleaner.consider(maildir);
       await cleaner.idle();
@@ -187,41 +206,57 @@ test('what crashes left in tmp goes after 36 hours, nothing else does', async ()
   }
 });
 
-test('as root: files and folders belong to the user, and recipients of different owners share no file', { skip: !isRoot && 'needs root' }, () =>
-  withStore({ uid: 12_345, gid: 12_346 }, async (store, root) => {
-    const users = [user('a'), user('b', { uid: 23_456 }), user('c'), user('d', { uid: 23_456, gid: 1 })];
-    assert.deepEqual(await stored(store, users), ['stored', 'stored', 'stored', 'stored']);
-    const owners = ['a', 'b', 'c', 'd'].map((u) => {
-      const [name = ''] = list(path.join(root, u, 'new'));
-      return [path.join(root, u), path.join(root, u, 'tmp'), path.join(root, u, 'new', name)].map((f) => `${lstatSync(f).uid}:${lstatSync(f).gid}`);
-    });
-    const all = (owner: string): string[] => [owner, owner, owner];
-    assert.deepEqual(owners, [all('12345:12346'), all('23456:12346'), all('12345:12346'), all('23456:1')]);
-  }));
+test(
+  'as root: files and folders belong to the user, and recipients of different owners share no file',
+  { skip: !isRoot && 'needs root' },
+  () =>
+    withStore({ uid: 12_345, gid: 12_346 }, async (store, root) => {
+      const users = [user('a'), user('b', { uid: 23_456 }), user('c'), user('d', { uid: 23_456, gid: 1 })];
+      assert.deepEqual(await stored(store, users), ['stored', 'stored', 'stored', 'stored']);
+      const owners = ['a', 'b', 'c', 'd'].map((u) => {
+        const [name = ''] = list(path.join(root, u, 'new'));
+        return [path.join(root, u), path.join(root, u, 'tmp'), path.join(root, u, 'new', name)].map(
+          (f) => `${lstatSync(f).uid}:${lstatSync(f).gid}`,
+        );
+      });
+      const all = (owner: string): string[] => [owner, owner, owner];
+      assert.deepEqual(owners, [all('12345:12346'), all('23456:12346'), all('12345:12346'), all('23456:1')]);
+    }),
+);
 
-test('as root: a user cannot lead deliveries elsewhere with links in his own folders', { skip: !isRoot && 'needs root' }, () =>
-  withStore({}, async (store, root) => {
-    const home = path.join(root, 'home');
-    const victim = path.join(root, 'victim');
-    mkdirSync(home);
-    mkdirSync(victim);
-    chownSync(home, 12_345, 12_345);
-    const mallory = user('mallory', { uid: 12_345, gid: 12_345, maildir: path.join(home, 'mail', 'Maildir') });
-    symlinkSync(victim, path.join(home, 'mail'));
-    execFileSync('chown', ['-h', '12345:12345', path.join(home, 'mail')]);
-    assert.deepEqual(await stored(store, [mallory]), ['unavailable']);
-    assert.deepEqual(list(victim), []);
-    rmSync(path.join(home, 'mail'));
-    assert.deepEqual(await stored(store, [mallory]), ['stored']);
-    // Now he swaps folders that are held open: mail stays in the folders that were opened.
-    const maildir = path.join(home, 'mail', 'Maildir');
-    renameSync(path.join(maildir, 'tmp'), path.join(maildir, 'tmp.away'));
-    symlinkSync(victim, path.join(maildir, 'tmp'));
-    await stored(store, [mallory]);
-    assert.deepEqual(list(victim), []);
-  }));
+test(
+  'as root: a user cannot lead deliveries elsewhere with links in his own folders',
+  { skip: !isRoot && 'needs root' },
+  () =>
+    withStore({}, async (store, root) => {
+      const home = path.join(root, 'home');
+      const victim = path.join(root, 'victim');
+      mkdirSync(home);
+      mkdirSync(victim);
+      chownSync(home, 12_345, 12_345);
+      const mallory = user('mallory', {
+        uid: 12_345,
+        gid: 12_345,
+        maildir: path.join(home, 'mail', 'Maildir'),
+      });
+      symlinkSync(victim, path.join(home, 'mail'));
+      execFileSync('chown', ['-h', '12345:12345', path.join(home, 'mail')]);
+      assert.deepEqual(await stored(store, [mallory]), ['unavailable']);
+      assert.deepEqual(list(victim), []);
+      rmSync(path.join(home, 'mail'));
+      assert.deepEqual(await stored(store, [mallory]), ['stored']);
+      // Now he swaps folders that are held open: mail stays in the folders that were opened.
+      const maildir = path.join(home, 'mail', 'Maildir');
+      renameSync(path.join(maildir, 'tmp'), path.join(maildir, 'tmp.away'));
+      symlinkSync(victim, path.join(maildir, 'tmp'));
+      await stored(store, [mallory]);
+      assert.deepEqual(list(victim), []);
+    }),
+);
 
-test('as root: on a full disk mail is put off and nothing partial is left', { skip: !isRoot && 'needs root to mount' }, async () => {
+test('as root: on a full disk mail is put off and nothing partial is left', {
+  skip: !isRoot && 'needs root to mount',
+}, async () => {
   const root = mkdtempSync(path.join(os.tmpdir(), 'maildir-'));
   execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', root]);
   try {
@@ -230,11 +265,15 @@ test('as root: on a full disk mail is put off and nothing partial is left', { sk
     const outcomes: string[] = [];
     for (let i = 0; i < 20; i++) {
       const users = [user('alice'), user('bob')];
-      outcomes.push(...(await store.deliver(deliveryTo(users, memoryContent(message)), never)).map((o) => o.kind));
+      outcomes.push(
+        ...(await store.deliver(deliveryTo(users, memoryContent(message)), never)).map((o) => o.kind),
+      );
     }
     await store.close();
     assert.deepEqual(new Set(outcomes), new Set(['stored', 'unavailable']));
-    const names = ['alice', 'bob'].flatMap((u) => list(path.join(root, u, 'new')).map((f) => path.join(root, u, 'new', f)));
+    const names = ['alice', 'bob'].flatMap((u) =>
+      list(path.join(root, u, 'new')).map((f) => path.join(root, u, 'new', f)),
+    );
     assert.equal(names.length, outcomes.filter((o) => o === 'stored').length);
     for (const name of names) assert.equal(lstatSync(name).size, Number(/,S=(\d+),/.exec(name)?.[1]));
     for (const u of ['alice', 'bob']) assert.deepEqual(list(path.join(root, u, 'tmp')), []);

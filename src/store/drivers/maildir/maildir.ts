@@ -16,8 +16,8 @@ import { flushesWhole, loadSyncfs } from './syncfs.ts';
 import { tmpCleaner } from './tmp-cleaner.ts';
 
 export interface MaildirOptions {
-  /** Where mail lies of users whose directory entry does not say it, as Dovecot's `mail_location`: `maildir:/var/vmail/%u`. */
-  readonly location: string;
+  /** Where mail lies of users whose directory entry does not say it, as Dovecot's `mail_location`: `maildir:/var/vmail/%u`. Without it they cannot get mail. */
+  readonly location?: string;
   /**
    * Owner of the mail of users without uid or gid, as Dovecot's `mail_uid` and `mail_gid`. Only root changes owners:
    * in another process every uid and gid is passed over, and files belong to that process.
@@ -35,8 +35,10 @@ export interface MaildirOptions {
 
 /** Opens the store. Mailboxes are made when mail first comes for them; a location that no user could have throws. */
 export function openMaildirStore(options: MaildirOptions): MailStore {
-  const probe = expandMailLocation(options.location, { username: 'user@example.test', home: '/home/user' });
-  if (probe.kind === 'refused') throw new Error(probe.reason);
+  if (options.location !== undefined) {
+    const probe = expandMailLocation(options.location, { username: 'user@example.test', home: '/home/user' });
+    if (probe.kind === 'refused') throw new Error(probe.reason);
+  }
   const durability = durabilityOf(options);
   const cleaner = tmpCleaner();
   const mailboxes = mailboxSet(options.maxOpenMailboxes ?? 1024, durability, (m) => cleaner.consider(m.path));
@@ -63,7 +65,10 @@ export function openMaildirStore(options: MaildirOptions): MailStore {
 
   async function storePositions(work: Work, positions: readonly number[]): Promise<void> {
     const opened = await Promise.all(positions.map((position) => open(work, position, false)));
-    await storeGroup(work, opened.filter((target) => target !== undefined));
+    await storeGroup(
+      work,
+      opened.filter((target) => target !== undefined),
+    );
   }
 
   async function deliver(delivery: StoreDelivery, signal: AbortSignal): Promise<readonly StoreOutcome[]> {
@@ -81,7 +86,9 @@ export function openMaildirStore(options: MaildirOptions): MailStore {
     };
     const groups = groupPositions(delivery, ownerOf);
     await Promise.all(groups.map((positions) => storePositions(work, positions)));
-    return delivery.recipients.map((_, i) => work.outcomes[i] ?? { kind: 'unavailable', reason: 'no outcome' });
+    return delivery.recipients.map(
+      (_, i) => work.outcomes[i] ?? { kind: 'unavailable', reason: 'no outcome' },
+    );
   }
 
   return {
@@ -121,7 +128,9 @@ function durabilityOf({ fsync = 'optimized' }: MaildirOptions): Durability {
   if (fsync === 'never') return noDurability;
   const each = eachByItself();
   const flush = fsync === 'optimized' ? loadSyncfs() : undefined;
-  return flush === undefined ? each : groupCommit({ flush, suits: flushesWhole, each, minBatch: 6, slowMs: 250, restMs: 10_000 });
+  return flush === undefined
+    ? each
+    : groupCommit({ flush, suits: flushesWhole, each, minBatch: 4, slowMs: 250, restMs: 10_000 });
 }
 
 function userAt(delivery: StoreDelivery, position: number): MailUser {
@@ -141,12 +150,14 @@ function ownerRule(options: MaildirOptions): (user: MailUser) => Owner | undefin
 }
 
 /** Finds a user's Maildir; the answer is kept as long as the directory keeps the user, since expansion costs as much as the write. */
-function maildirRule(location: string): (user: MailUser) => MailLocation {
+function maildirRule(location: string | undefined): (user: MailUser) => MailLocation {
   const known = new WeakMap<MailUser, MailLocation>();
   return (user) => {
     let found = known.get(user);
     if (found === undefined) {
-      found = asNodePath(user.maildir === undefined ? expandMailLocation(location, user) : { kind: 'ok', path: user.maildir });
+      found = asNodePath(
+        user.maildir === undefined ? locationOf(location, user) : { kind: 'ok', path: user.maildir },
+      );
       known.set(user, found);
     }
     return found;
@@ -154,6 +165,11 @@ function maildirRule(location: string): (user: MailUser) => MailLocation {
 }
 
 /** Node writes paths as UTF-8: octets of a user name beyond ASCII must be that, or there is no such path. */
+function locationOf(location: string | undefined, user: MailUser): MailLocation {
+  if (location === undefined) return { kind: 'refused', reason: 'nobody says where the mail of this user lies' };
+  return expandMailLocation(location, user);
+}
+
 function asNodePath(location: MailLocation): MailLocation {
   if (location.kind === 'refused' || /^[\x00-\x7f]*$/.test(location.path)) return location;
   try {

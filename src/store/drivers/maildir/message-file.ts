@@ -106,7 +106,12 @@ function inTmp(mailbox: Mailbox, fill: (fd: number) => Sizes): MessageFile {
 }
 
 function messageFile(mailbox: Mailbox, base: string, fd: number, sizes: Sizes): MessageFile {
-  return { fd, path: mailbox.tmp + base, name: sizedName(base, sizes.storedBytes, sizes.virtualBytes), ...sizes };
+  return {
+    fd,
+    path: mailbox.tmp + base,
+    name: sizedName(base, sizes.storedBytes, sizes.virtualBytes),
+    ...sizes,
+  };
 }
 
 /** The trace has CRLF throughout (port `StoreDelivery.trace`), so its virtual size is its length as given. */

@@ -25,6 +25,9 @@ export function sizedName(base: string, storedBytes: number, virtualBytes: numbe
 
 /** `/` and `:` would end the name, `,` begins its fields: written as Maildir asks, in octal. */
 function safeHost(host: string): string {
-  const safe = host.replace(/[/:,\x00-\x20\x7f-\uffff]/g, (c) => `\\${c.charCodeAt(0).toString(8).padStart(3, '0')}`);
+  const safe = host.replace(
+    /[/:,\x00-\x20\x7f-\uffff]/g,
+    (c) => `\\${c.charCodeAt(0).toString(8).padStart(3, '0')}`,
+  );
   return safe === '' ? 'localhost' : safe.slice(0, 100);
 }
