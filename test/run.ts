@@ -31,7 +31,9 @@ const still = missingPackages();
 if (still.length > 0) console.log(`not installed, tests that need them are skipped: ${still.join(' ')}`);
 
 const patterns = process.argv.slice(2);
-const files = globSync(patterns.length > 0 ? patterns : ['src/**/*.test.ts', 'test/**/*.test.ts'], { cwd: root })
+const files = globSync(patterns.length > 0 ? patterns : ['src/**/*.test.ts', 'test/**/*.test.ts'], {
+  cwd: root,
+})
   .filter((f) => !f.includes('fixture'))
   .sort();
 if (files.length === 0) throw new Error('no test files');
@@ -39,18 +41,24 @@ if (files.length === 0) throw new Error('no test files');
 let passed = 0;
 let failed = 0;
 const skipped: string[] = [];
-const stream = run({ files: files.map((f) => path.join(root, f)), concurrency: 2, cwd: root, timeout: 240_000 });
+const stream = run({
+  files: files.map((f) => path.join(root, f)),
+  concurrency: 2,
+  cwd: root,
+  timeout: 240_000,
+  forceExit: true,
+});
 stream.on('test:pass', (t) => {
-  if (t.skip !== undefined && t.skip !== false) skipped.push(`${t.name}${typeof t.skip === 'string' ? `: ${t.skip}` : ''}`);
+  if (t.skip !== undefined && t.skip !== false)
+    skipped.push(`${t.name}${typeof t.skip === 'string' ? `: ${t.skip}` : ''}`);
   else if (t.details.type !== 'suite') passed++;
 });
 stream.on('test:fail', () => failed++);
-stream.compose(new spec()).pipe(process.stdout);
-await new Promise((resolve) => stream.on('end', resolve));
-
 process.on('exit', () => {
   if (skipped.length > 0) console.log(`skipped:\n  ${skipped.join('\n  ')}`);
   if (ci && skipped.length > 0) console.log('CI=true: a skip is a failure');
   console.log(`${passed} passed, ${failed} failed, ${skipped.length} skipped`);
   process.exitCode = failed > 0 || passed === 0 || (ci && skipped.length > 0) ? 1 : 0;
 });
+
+stream.compose(new spec()).pipe(process.stdout);

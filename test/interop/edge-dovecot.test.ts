@@ -22,7 +22,9 @@ function assertBody(message: string, body: string): void {
 const users = ['alice', 'bob', ...Array.from({ length: 200 }, (_, i) => `u${i + 1}`)];
 
 for (const link of ['tcp', 'unix'] as const)
-  describe(`edge to Dovecot over ${link}`, { skip: needs('dovecot', '/usr/lib/dovecot/lmtp', '/usr/lib/dovecot/imap', 'swaks') }, () => {
+  describe(`edge to Dovecot over ${link}`, {
+    skip: needs('dovecot', '/usr/lib/dovecot/lmtp', '/usr/lib/dovecot/imap', 'swaks'),
+  }, () => {
     const folder = temporaryFolder(`edge-${link}`);
     let dovecot: Dovecot;
     let asking: Mailchute;
@@ -39,8 +41,16 @@ for (const link of ['tcp', 'unix'] as const)
       const wide = link === 'tcp' ? pageTcp(store, '        max_rcpt = 200\n') : hop;
       askingPort = await freePort();
       openPort = await freePort();
-      asking = await startMailchute(path.join(folder.path, 'asking'), `${pageMain}\ndaemon_smtp_ports = ${askingPort}`, pageAcl + hop + retrySection);
-      open = await startMailchute(path.join(folder.path, 'open'), `${pageMain}\ndaemon_smtp_ports = ${openPort}`, openAcl + wide + retrySection);
+      asking = await startMailchute(
+        path.join(folder.path, 'asking'),
+        `${pageMain}\ndaemon_smtp_ports = ${askingPort}`,
+        pageAcl + hop + retrySection,
+      );
+      open = await startMailchute(
+        path.join(folder.path, 'open'),
+        `${pageMain}\ndaemon_smtp_ports = ${openPort}`,
+        openAcl + wide + retrySection,
+      );
     });
     after(async () => {
       await asking?.stop();
@@ -52,12 +62,16 @@ for (const link of ['tcp', 'unix'] as const)
     /** The message with that subject, once it is in the user's mailbox, read through Dovecot's IMAP. */
     const arrived = (user: string, subject: string): Promise<string> =>
       until(
-        async () => (await readInbox(dovecot.imapPort, user)).find((m) => m.includes(`Subject: ${subject}\r\n`)),
+        async () =>
+          (await readInbox(dovecot.imapPort, user)).find((m) => m.includes(`Subject: ${subject}\r\n`)),
         `${subject} is in the mailbox of ${user}; log:\n${asking.mainLog()}\n${open.mainLog()}\n${dovecot.log()}`,
       );
 
     test('a known user gets the message', async () => {
-      const sent = await swaks(folder.path, askingPort, { to: ['alice@example.test'], content: letterText('known', 'hello') });
+      const sent = await swaks(folder.path, askingPort, {
+        to: ['alice@example.test'],
+        content: letterText('known', 'hello'),
+      });
       assert.equal(sent.code, 0, sent.output);
       assert.match(sent.output, /250 OK id=\w{6}-\w{6}-\w{2}/);
       const message = await arrived('alice', 'known');
@@ -85,7 +99,10 @@ for (const link of ['tcp', 'unix'] as const)
       assert.match(sent.output, /550 (5\.\d\.\d )?invalid recipient/);
       await arrived('alice', 'several');
       await arrived('bob', 'several');
-      await until(() => /several/.test(asking.mainLog()) || / Completed/.test(asking.mainLog()), 'the message is completed');
+      await until(
+        () => /several/.test(asking.mainLog()) || / Completed/.test(asking.mainLog()),
+        'the message is completed',
+      );
     });
 
     test('a recipient that the store refuses at delivery is bounced, the others delivered', async () => {
@@ -98,7 +115,8 @@ for (const link of ['tcp', 'unix'] as const)
       await arrived('alice', 'partial');
       await arrived('u1', 'partial');
       const bounce = await until(
-        async () => (await readInbox(dovecot.imapPort, 'bob')).find((m) => m.includes('message/delivery-status')),
+        async () =>
+          (await readInbox(dovecot.imapPort, 'bob')).find((m) => m.includes('message/delivery-status')),
         `the bounce arrives; log:\n${open.mainLog()}`,
       );
       assert.match(bounce, /Final-Recipient: rfc822; ?nobody@example\.test/i);
@@ -110,7 +128,10 @@ for (const link of ['tcp', 'unix'] as const)
 
     test('octets and dots arrive as they were sent', async () => {
       const body = `.\n..\n.leading\n${'8-bit: \xe4\xf6\xfc \xff\n'}long ${'x'.repeat(900)}\n\n.end.`;
-      const sent = await swaks(folder.path, askingPort, { to: ['bob@example.test'], content: letterText('octets', body) });
+      const sent = await swaks(folder.path, askingPort, {
+        to: ['bob@example.test'],
+        content: letterText('octets', body),
+      });
       assert.equal(sent.code, 0, sent.output);
       const message = await arrived('bob', 'octets');
       assertBody(message, body);
@@ -119,7 +140,10 @@ for (const link of ['tcp', 'unix'] as const)
     test('one mebibyte arrives whole', async () => {
       const line = `${'0123456789abcdef'.repeat(4)}\n`;
       const body = line.repeat(Math.ceil((1 << 20) / line.length));
-      const sent = await swaks(folder.path, askingPort, { to: ['alice@example.test'], content: letterText('mebibyte', body) });
+      const sent = await swaks(folder.path, askingPort, {
+        to: ['alice@example.test'],
+        content: letterText('mebibyte', body),
+      });
       assert.equal(sent.code, 0, sent.output.slice(-500));
       const message = await arrived('alice', 'mebibyte');
       assertBody(message, body);
@@ -132,7 +156,9 @@ for (const link of ['tcp', 'unix'] as const)
       await arrived('u200', 'many');
       const seen = await until(() => {
         const saved = [...dovecot.log().matchAll(/lmtp\((u\d+)\)<\d+><([^>:]+)[^>]*>: .*saved mail/g)];
-        const users = Map.groupBy(saved, (m) => m[2] ?? '').values().map((list) => new Set(list.map((m) => m[1])).size);
+        const users = Map.groupBy(saved, (m) => m[2] ?? '')
+          .values()
+          .map((list) => new Set(list.map((m) => m[1])).size);
         return Math.max(0, ...users) === 200;
       }, 'Dovecot has logged 200 deliveries in one session');
       assert.ok(seen);

@@ -5,7 +5,15 @@ import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { openAcl, pageAcl, pageMain, pageTcp, pageUnix, retrySection } from '../support/configurations.ts';
 import { startExim, type Exim } from '../support/exim.ts';
-import { arrived, assertBody, bounceAbout, mebibyteBody, savedByTransaction, trickyBody, withSubject } from '../support/letters.ts';
+import {
+  arrived,
+  assertBody,
+  bounceAbout,
+  mebibyteBody,
+  savedByTransaction,
+  trickyBody,
+  withSubject,
+} from '../support/letters.ts';
 import { needsRoot } from '../support/peers.ts';
 import { temporaryFolder, until } from '../support/process.ts';
 import { startReadStore, type ReadStore } from '../support/store.ts';
@@ -26,9 +34,13 @@ for (const link of ['tcp', 'unix'] as const)
       chmodSync(folder.path, 0o755);
       end = await startReadStore(path.join(folder.path, 'store'), users);
       // Exim takes the page's comment behind route_data for a part of its value, and defers. Its default for max_rcpt is 100.
-      const hop = link === 'tcp' ? pageTcp(end.address, '        max_rcpt = 200\n') : pageUnix(end.address).replace(/ # required.*/, '');
+      const hop =
+        link === 'tcp'
+          ? pageTcp(end.address, '        max_rcpt = 200\n')
+          : pageUnix(end.address).replace(/ # required.*/, '');
       open = await startExim(path.join(folder.path, 'open'), pageMain, openAcl + hop + retrySection);
-      if (link === 'tcp') asking = await startExim(path.join(folder.path, 'asking'), pageMain, pageAcl + hop + retrySection);
+      if (link === 'tcp')
+        asking = await startExim(path.join(folder.path, 'asking'), pageMain, pageAcl + hop + retrySection);
     });
     after(async () => {
       await asking?.stop();
@@ -39,27 +51,46 @@ for (const link of ['tcp', 'unix'] as const)
 
     const edge = (): Exim => asking ?? open;
     const logs = (): string => `logs:\n${asking?.mainLog() ?? ''}\n${open.mainLog()}\n${end.store.mainLog()}`;
-    const inbox = (user: string, subject: string): Promise<string> => arrived(end.dovecot.imapPort, user, subject, logs);
+    const inbox = (user: string, subject: string): Promise<string> =>
+      arrived(end.dovecot.imapPort, user, subject, logs);
 
     test('a known user gets the message', async () => {
-      const sent = await swaks(folder.path, edge().port, { to: ['alice@example.test'], content: letterText('known', 'hello') });
+      const sent = await swaks(folder.path, edge().port, {
+        to: ['alice@example.test'],
+        content: letterText('known', 'hello'),
+      });
       assert.equal(sent.code, 0, sent.output);
       const message = await inbox('alice', 'known');
-      assert.match(message, /^Return-Path: <sender@example\.test>\r\nDelivered-To: alice@example\.test\r\nReceived: from mx\.example\.test[ \r]/);
+      assert.match(
+        message,
+        /^Return-Path: <sender@example\.test>\r\nDelivered-To: alice@example\.test\r\nReceived: from mx\.example\.test[ \r]/,
+      );
       assert.match(message, /by mx\.example\.test with esmtp \(Exim/);
       assert.match(message, /\r\n\r\nhello\r\n$/);
-      await until(() => / => alice@example\.test R=myusers T=mylmtp .*C="250 2\.0\.0 <alice@example\.test> \S+ Saved"/.test(edge().mainLog()), logs);
+      await until(
+        () =>
+          / => alice@example\.test R=myusers T=mylmtp .*C="250 2\.0\.0 <alice@example\.test> \S+ Saved"/.test(
+            edge().mainLog(),
+          ),
+        logs,
+      );
     });
 
     if (link === 'tcp')
       test('an unknown user is refused by callout', async () => {
         const sent = await swaks(folder.path, edge().port, { to: ['nobody@example.test'] });
         assert.match(sent.output, /<\*\* 550 invalid recipient/);
-        assert.match(edge().mainLog(), /rejected RCPT <nobody@example\.test>: .*550 5\.1\.1 <nobody@example\.test> User doesn't exist: nobody@example\.test/);
+        assert.match(
+          edge().mainLog(),
+          /rejected RCPT <nobody@example\.test>: .*550 5\.1\.1 <nobody@example\.test> User doesn't exist: nobody@example\.test/,
+        );
       });
     else
       test('an unknown user bounces', async () => {
-        const sent = await swaks(folder.path, edge().port, { from: 'carol@example.test', to: ['nobody@example.test'] });
+        const sent = await swaks(folder.path, edge().port, {
+          from: 'carol@example.test',
+          to: ['nobody@example.test'],
+        });
         assert.equal(sent.code, 0, sent.output);
         const bounce = await bounceAbout(end.dovecot.imapPort, 'carol', 'nobody@example.test', logs);
         assert.match(bounce, /550 5\.1\.1 <nobody@example\.test> User doesn't exist:\s+nobody/);
@@ -89,27 +120,47 @@ for (const link of ['tcp', 'unix'] as const)
     });
 
     test('octets and dots arrive as they were sent', async () => {
-      const sent = await swaks(folder.path, edge().port, { to: ['bob@example.test'], content: letterText('octets', trickyBody) });
+      const sent = await swaks(folder.path, edge().port, {
+        to: ['bob@example.test'],
+        content: letterText('octets', trickyBody),
+      });
       assert.equal(sent.code, 0, sent.output);
       assertBody(await inbox('bob', 'octets'), trickyBody);
     });
 
     test('one mebibyte arrives whole', async () => {
       const body = mebibyteBody();
-      const sent = await swaks(folder.path, edge().port, { to: ['alice@example.test'], content: letterText('mebibyte', body) });
+      const sent = await swaks(folder.path, edge().port, {
+        to: ['alice@example.test'],
+        content: letterText('mebibyte', body),
+      });
       assert.equal(sent.code, 0, sent.output.slice(-500));
       assertBody(await inbox('alice', 'mebibyte'), body);
     });
 
     test('the same recipient twice gets it once; two addresses of one mailbox get one each', async () => {
       const twice = ['carol@example.test', 'carol@example.test', 'carol@EXAMPLE.test'];
-      const sent = await swaks(folder.path, edge().port, { to: twice, content: letterText('twice', 'the same') });
+      const sent = await swaks(folder.path, edge().port, {
+        to: twice,
+        content: letterText('twice', 'the same'),
+      });
       assert.equal(sent.code, 0, sent.output);
       const details = ['carol@example.test', 'carol+a@example.test', 'carol+b@example.test'];
-      const other = await swaks(folder.path, edge().port, { to: details, content: letterText('details', 'three addresses') });
+      const other = await swaks(folder.path, edge().port, {
+        to: details,
+        content: letterText('details', 'three addresses'),
+      });
       assert.equal(other.code, 0, other.output);
       await until(() => edge().mainLog().includes('carol+b@example.test R='), logs);
-      await until(() => open.mainLog().concat(asking?.mainLog() ?? '').match(/Completed/g)?.length === completedBy(open) + completedBy(asking), logs);
+      await until(
+        () =>
+          open
+            .mainLog()
+            .concat(asking?.mainLog() ?? '')
+            .match(/Completed/g)?.length ===
+          completedBy(open) + completedBy(asking),
+        logs,
+      );
       assert.equal((await withSubject(end.dovecot.imapPort, 'carol', 'twice')).length, 1);
       assert.equal((await withSubject(end.dovecot.imapPort, 'carol', 'details')).length, 3);
     });
@@ -119,7 +170,10 @@ for (const link of ['tcp', 'unix'] as const)
       const sent = await swaks(folder.path, edge().port, { to, content: letterText('many', 'to all') });
       assert.equal(sent.code, 0, sent.output.slice(-500));
       await inbox('u200', 'many');
-      await until(() => [...savedByTransaction(end.store.mainLog()).values()].some((s) => s.size === 200), logs);
+      await until(
+        () => [...savedByTransaction(end.store.mainLog()).values()].some((s) => s.size === 200),
+        logs,
+      );
       await inbox('u1', 'many');
     });
 

@@ -4,7 +4,7 @@ import { readInbox } from './imap.ts';
 import { until } from './process.ts';
 
 /** What a link must not change: dots at line starts, octets above 127, a line near SMTP's limit, an empty line. */
-export const trickyBody = `.\n..\n.leading\n8-bit: \xe4\xf6\xfc \xff\nlong ${'x'.repeat(900)}\n\n.end.`;
+export const trickyBody: string = `.\n..\n.leading\n8-bit: \xe4\xf6\xfc \xff\nlong ${'x'.repeat(900)}\n\n.end.`;
 
 /** A mebibyte in lines of 65 octets. */
 export function mebibyteBody(): string {
