@@ -1,10 +1,20 @@
 // The import table of docs/ARCHITECTURE.md as rules. `test/imports/check.ts` runs it, checks that it saw every module
 // (without @swc/core it would silently see none) and that the fixture beside it is refused.
-const ports = ['lookup/lookup', 'router/router', 'spool/spool', 'hints/hints', 'transport/transport', 'directory/directory', 'store/mail-store'];
+const ports = [
+  'lookup/lookup',
+  'router/router',
+  'spool/spool',
+  'hints/hints',
+  'transport/transport',
+  'directory/directory',
+  'store/mail-store',
+];
 const port = (name) => `^src/${ports.find((p) => p.startsWith(`${name}/`))}\\.ts$`;
 const folder = (name) => `^src/${name}/`;
 /** dependency-cruiser names Node's modules without their prefix. */
-const node = `^(node:)?(${require('node:module').builtinModules.map((m) => m.replace('node:', '')).join('|')})$`;
+const node = `^(node:)?(${require('node:module')
+  .builtinModules.map((m) => m.replace('node:', ''))
+  .join('|')})$`;
 
 /** Folder of src/ -> what its files may import beside the folder itself. Driver folders have rows of their own. */
 const table = {
@@ -19,11 +29,30 @@ const table = {
   acl: [folder('mail'), folder('expand'), folder('list'), port('lookup'), '^src/verify/verifier\\.ts$'],
   lookup: [folder('mail'), folder('expand'), node],
   router: [folder('mail'), folder('expand'), folder('list'), port('lookup'), port('directory')],
-  verify: [folder('mail'), folder('router'), folder('net'), folder('protocol'), port('transport'), port('hints'), folder('lmtp/client'), folder('smtp/client')],
+  verify: [
+    folder('mail'),
+    folder('router'),
+    folder('net'),
+    folder('protocol'),
+    port('transport'),
+    port('hints'),
+    folder('lmtp/client'),
+    folder('smtp/client'),
+  ],
   hints: [folder('mail')],
   retry: [folder('mail'), folder('expand')],
   spool: [folder('mail')],
-  queue: [folder('mail'), '^src/expand/scope\\.ts$', port('spool'), folder('router'), port('transport'), port('hints'), folder('retry'), folder('dsn'), node],
+  queue: [
+    folder('mail'),
+    '^src/expand/scope\\.ts$',
+    port('spool'),
+    folder('router'),
+    port('transport'),
+    port('hints'),
+    folder('retry'),
+    folder('dsn'),
+    node,
+  ],
   transport: [folder('mail')],
   dsn: [folder('mail')],
   directory: [folder('mail')],
@@ -33,7 +62,14 @@ const table = {
 };
 const drivers = {
   router: [folder('mail'), folder('net'), folder('expand'), folder('list'), port('router'), node],
-  transport: [folder('mail'), folder('net'), '^src/transport/[^/]+\\.ts$', folder('lmtp/client'), folder('smtp/client'), node],
+  transport: [
+    folder('mail'),
+    folder('net'),
+    '^src/transport/[^/]+\\.ts$',
+    folder('lmtp/client'),
+    folder('smtp/client'),
+    node,
+  ],
   spool: [folder('mail'), folder('net'), port('spool'), node, 'node_modules/lmdb'],
   hints: [folder('mail'), folder('net'), port('hints'), node, 'node_modules/lmdb'],
   lookup: [folder('mail'), folder('net'), port('lookup'), node],
@@ -55,12 +91,19 @@ module.exports = {
   forbidden: [
     { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true } },
     { name: 'resolvable', severity: 'error', from: {}, to: { couldNotResolve: true } },
-    { name: 'only-bin-imports-app', severity: 'error', from: { path: '^src/', pathNot: '^src/(app|bin)/' }, to: { path: '^src/(app|bin)/' } },
+    {
+      name: 'only-bin-imports-app',
+      severity: 'error',
+      from: { path: '^src/', pathNot: '^src/(app|bin)/' },
+      to: { path: '^src/(app|bin)/' },
+    },
     ...Object.entries(table).map(([name, allowed]) => ({
       ...row(`imports-of-${name}`, folder(name), [folder(name), ...allowed, ...(libraries[name] ?? [])]),
       from: { path: folder(name), pathNot: `${test}|^src/${name}/drivers/` },
     })),
-    ...Object.entries(drivers).map(([name, allowed]) => row(`imports-of-${name}-drivers`, `^src/${name}/drivers/`, [`^src/${name}/drivers/`, ...allowed])),
+    ...Object.entries(drivers).map(([name, allowed]) =>
+      row(`imports-of-${name}-drivers`, `^src/${name}/drivers/`, [`^src/${name}/drivers/`, ...allowed]),
+    ),
   ],
   options: {
     parser: 'swc',

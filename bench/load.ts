@@ -45,7 +45,9 @@ function fault(text: string): void {
 /** `size` octets in all, of which some 250 are the header that each message gets. */
 function makeContent(size: number): string {
   const line = 'The quick brown fox jumps over the lazy dog; pack my box with five dozen jugs\r\n';
-  const lines = line.repeat(Math.ceil(Math.max(0, size - 250) / line.length)).slice(0, Math.max(0, size - 252));
+  const lines = line
+    .repeat(Math.ceil(Math.max(0, size - 250) / line.length))
+    .slice(0, Math.max(0, size - 252));
   return `${lines.replace(/\r$/, '')}\r\n.\r\n`;
 }
 

@@ -14,7 +14,15 @@ import { cpuGroup, type CpuGroup } from './support/cpu-group.ts';
 import { eximMain, relayMain, relayRest } from './support/edges.ts';
 import { median, round } from './support/statistics.ts';
 
-const o = readArguments({ rounds: 3, messages: 4000, peerMessages: 800, storeMessages: 6000, size: 4096, sessions: 16, only: '' });
+const o = readArguments({
+  rounds: 3,
+  messages: 4000,
+  peerMessages: 800,
+  storeMessages: 6000,
+  size: 4096,
+  sessions: 16,
+  only: '',
+});
 const here = import.meta.dirname;
 
 interface Figures {
@@ -46,13 +54,33 @@ async function load(words: Readonly<Record<string, string | number>>): Promise<L
 }
 
 /** One round through a relay: from the first connect to the last final reply of the sink. */
-async function relayRound(into: Figures, target: string, listen: string, messages: number, perconn: number, group: CpuGroup): Promise<void> {
-  const sink = start(process.execPath, [path.join(here, 'sink.ts'), '--listen', listen, '--rcpts', String(messages), '--timeout', '280']);
+async function relayRound(
+  into: Figures,
+  target: string,
+  listen: string,
+  messages: number,
+  perconn: number,
+  group: CpuGroup,
+): Promise<void> {
+  const sink = start(process.execPath, [
+    path.join(here, 'sink.ts'),
+    '--listen',
+    listen,
+    '--rcpts',
+    String(messages),
+    '--timeout',
+    '280',
+  ]);
   await sink.printed(/ready/);
   const before = group.cpuSeconds();
   const sent = await load({ target, messages, sessions: o.sessions, perconn, size: o.size });
   await sink.ended;
-  const got = JSON.parse(sink.output().split('\n').find((l) => l.startsWith('{')) ?? '{}') as { recipients: number; lastAtMs: number };
+  const got = JSON.parse(
+    sink
+      .output()
+      .split('\n')
+      .find((l) => l.startsWith('{')) ?? '{}',
+  ) as { recipients: number; lastAtMs: number };
   if (got.recipients !== messages) throw new Error(`the sink got ${got.recipients} of ${messages}`);
   into.perSecond.push(messages / ((got.lastAtMs - sent.beganAtMs) / 1000));
   into.cpuMs.push(((group.cpuSeconds() - before) / messages) * 1000);
@@ -61,7 +89,13 @@ async function relayRound(into: Figures, target: string, listen: string, message
 }
 
 /** One round into a store: recipients a second as the store acknowledged them. */
-async function storeRound(into: Figures, target: string, messages: number, rcpts: number, group: CpuGroup): Promise<void> {
+async function storeRound(
+  into: Figures,
+  target: string,
+  messages: number,
+  rcpts: number,
+  group: CpuGroup,
+): Promise<void> {
   const before = group.cpuSeconds();
   const sent = await load({ target, proto: 'lmtp', messages, rcpts, sessions: o.sessions, size: o.size });
   into.perSecond.push(sent.recipientsPerSecond);
@@ -85,8 +119,16 @@ async function relay(link: 'tcp' | 'unix', perconn: number): Promise<void> {
   const hop = { port: await freePort(), socket: path.join(folder.path, 'sink.sock') };
   const listen = link === 'tcp' ? `127.0.0.1:${hop.port}` : `unix:${hop.socket}`;
   const port = await freePort();
-  const exim = await startExim(path.join(folder.path, 'exim'), `${relayMain}\n${eximMain}`, relayRest(link, hop, link === 'unix' ? '  user = Debian-exim' : ''));
-  const ours = await startMailchute(path.join(folder.path, 'ours'), `${relayMain}\ndaemon_smtp_ports = ${port}`, relayRest(link, hop));
+  const exim = await startExim(
+    path.join(folder.path, 'exim'),
+    `${relayMain}\n${eximMain}`,
+    relayRest(link, hop, link === 'unix' ? '  user = Debian-exim' : ''),
+  );
+  const ours = await startMailchute(
+    path.join(folder.path, 'ours'),
+    `${relayMain}\ndaemon_smtp_ports = ${port}`,
+    relayRest(link, hop),
+  );
   const eximGroup = cpuGroup(`exim-${link}-${perconn}`, exim.pid);
   const ourGroup = cpuGroup(`ours-${link}-${perconn}`, ours.running.pid);
   try {
@@ -97,8 +139,14 @@ async function relay(link: 'tcp' | 'unix', perconn: number): Promise<void> {
       await relayRound(a, `127.0.0.1:${port}`, listen, o.messages, perconn, ourGroup);
       await relayRound(b, `127.0.0.1:${exim.port}`, listen, o.peerMessages, perconn, eximGroup);
     }
-    const how = perconn === 0 ? 'persistent connections' : `${perconn} message${perconn === 1 ? '' : 's'} a connection`;
-    print(`relay over ${link}, ${o.size} octets, one recipient, ${o.sessions} sessions, ${how}${eximGroup.exact ? '' : ' (CPU by process tree)'}`, 'exim', a, b);
+    const how =
+      perconn === 0 ? 'persistent connections' : `${perconn} message${perconn === 1 ? '' : 's'} a connection`;
+    print(
+      `relay over ${link}, ${o.size} octets, one recipient, ${o.sessions} sessions, ${how}${eximGroup.exact ? '' : ' (CPU by process tree)'}`,
+      'exim',
+      a,
+      b,
+    );
   } finally {
     await ours.stop();
     await exim.stop();
@@ -145,7 +193,12 @@ mailboxes:
       await storeRound(a, ourTarget, count, rcpts, ourGroup);
       await storeRound(b, theirTarget, peerCount, rcpts, dovecotGroup);
     }
-    print(`store over ${link}, ${o.size} octets, ${rcpts} recipient${rcpts === 1 ? '' : 's'} a message, ${o.sessions} sessions, fsync on`, 'dovecot', a, b);
+    print(
+      `store over ${link}, ${o.size} octets, ${rcpts} recipient${rcpts === 1 ? '' : 's'} a message, ${o.sessions} sessions, fsync on`,
+      'dovecot',
+      a,
+      b,
+    );
   } finally {
     await ours.stop();
     await dovecot.stop();
@@ -166,7 +219,8 @@ auth_cache_ttl = 1 hour
 lmtp_user_concurrency_limit = 0
 lmtp_rcpt_check_quota = no`;
 
-for (const program of ['exim4', 'dovecot']) if (findProgram(program) === undefined) throw new Error(`${program} is not installed`);
+for (const program of ['exim4', 'dovecot'])
+  if (findProgram(program) === undefined) throw new Error(`${program} is not installed`);
 process.env['UV_THREADPOOL_SIZE'] ??= '16';
 console.log(`${os.cpus().length} cores, Node ${process.version}, ${o.rounds} rounds, medians\n`);
 const wanted = (name: string): boolean => o.only === '' || name.startsWith(o.only);

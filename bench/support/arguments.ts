@@ -3,12 +3,20 @@
 type Value = string | number | boolean;
 
 /** Reads `--name value` words over `defaults`; an unknown name or a malformed number ends the program with a message. */
-export function readArguments<T extends Record<string, Value>>(defaults: T, words: readonly string[] = process.argv.slice(2)): T {
+export function readArguments<T extends Record<string, Value>>(
+  defaults: T,
+  words: readonly string[] = process.argv.slice(2),
+): T {
   const values: Record<string, Value> = { ...defaults };
   for (let i = 0; i < words.length; i++) {
     const name = (words[i] ?? '').replace(/^--/, '');
     const known = defaults[name];
-    if (known === undefined) fail(`unknown option ${words[i]}; known: ${Object.keys(defaults).map((k) => `--${k}`).join(' ')}`);
+    if (known === undefined)
+      fail(
+        `unknown option ${words[i]}; known: ${Object.keys(defaults)
+          .map((k) => `--${k}`)
+          .join(' ')}`,
+      );
     if (typeof known === 'boolean') {
       values[name] = true;
       continue;
@@ -22,7 +30,9 @@ export function readArguments<T extends Record<string, Value>>(defaults: T, word
   return values as T;
 }
 
-export type Target = { readonly path: string } | { readonly host: string; readonly port: number; readonly noDelay: true };
+export type Target =
+  | { readonly path: string }
+  | { readonly host: string; readonly port: number; readonly noDelay: true };
 
 /** `127.0.0.1:2525`, `[::1]:2525` or `unix:/path`; anything that is not loopback is refused. */
 export function readTarget(text: string): Target {

@@ -47,7 +47,12 @@ function read(file: string): string {
 }
 
 function pss(pids: readonly number[]): number {
-  return pids.reduce((sum, pid) => sum + Number(/^Pss:\s+(\d+)/m.exec(read(`/proc/${pid}/smaps_rollup`))?.[1] ?? 0), 0) / 1024;
+  return (
+    pids.reduce(
+      (sum, pid) => sum + Number(/^Pss:\s+(\d+)/m.exec(read(`/proc/${pid}/smaps_rollup`))?.[1] ?? 0),
+      0,
+    ) / 1024
+  );
 }
 
 /** Puts the process tree of `root` into a group; what it forks later belongs to the group too. */
@@ -73,7 +78,12 @@ export function cpuGroup(name: string, root: number): CpuGroup {
     };
   } catch {
     const begin = treeSeconds(root);
-    return { exact: false, cpuSeconds: () => treeSeconds(root) - begin, memoryMiB: () => pss(tree(root)), close: () => undefined };
+    return {
+      exact: false,
+      cpuSeconds: () => treeSeconds(root) - begin,
+      memoryMiB: () => pss(tree(root)),
+      close: () => undefined,
+    };
   }
 }
 

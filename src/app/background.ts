@@ -11,7 +11,9 @@ const startTimeoutMs = 60_000;
  */
 export function startInBackground(program: 'exim', words: readonly string[]): Promise<number> {
   const launcher = path.resolve(import.meta.dirname, '../../bin', program);
-  const rest = words.some((w) => w === '-bd') ? words.map((w) => (w === '-bd' ? '-bdf' : w)) : ['-bdf', ...words];
+  const rest = words.some((w) => w === '-bd')
+    ? words.map((w) => (w === '-bd' ? '-bdf' : w))
+    : ['-bdf', ...words];
   const child = spawn(launcher, rest, { detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
   return new Promise((resolve) => {
     let said = '';

@@ -38,7 +38,10 @@ async function printVersion(a: EximArguments): Promise<number> {
 }
 
 async function runDaemon(a: EximArguments): Promise<number> {
-  const [{ loadOrComplain }, { serve }] = await Promise.all([import('./load-or-complain.ts'), import('./serve.ts')]);
+  const [{ loadOrComplain }, { serve }] = await Promise.all([
+    import('./load-or-complain.ts'),
+    import('./serve.ts'),
+  ]);
   const file = a.configFile ?? defaultConfigFile;
   const program = loadOrComplain(file, a.defines, (line) => console.error(line));
   if (program === undefined) return 1;
@@ -67,7 +70,13 @@ async function runQueueOnce(a: EximArguments): Promise<number> {
   const program = loadOrComplain(a.configFile ?? defaultConfigFile, a.defines, (line) => console.error(line));
   if (program === undefined) return 1;
   const logs = openProgramLogs(program);
-  const edge = await startEdge({ program, logs, queueIntervalMs: undefined, listen: undefined, serve: false });
+  const edge = await startEdge({
+    program,
+    logs,
+    queueIntervalMs: undefined,
+    listen: undefined,
+    serve: false,
+  });
   logs.main(`Start queue run: pid=${process.pid}`);
   await edge.queueRun({});
   logs.main(`End queue run: pid=${process.pid}`);

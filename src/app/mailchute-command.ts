@@ -56,7 +56,13 @@ async function start(words: readonly string[]): Promise<number> {
   defines.set('ETC', path.dirname(config));
   for (const folder of ['', 'run', 'mail']) mkdirSync(path.join(state, folder), { recursive: true });
   const { startText } = await import('./start-text.ts');
-  return serveFile(config, defines, 'all', (running) => console.log(startText(running)), (line) => console.log(line));
+  return serveFile(
+    config,
+    defines,
+    'all',
+    (running) => console.log(startText(running)),
+    (line) => console.log(line),
+  );
 }
 
 async function store(words: readonly string[]): Promise<number> {
@@ -76,7 +82,10 @@ async function serveFile(
   onReady: (running: import('./serve.ts').Running) => void,
   echo?: (line: string) => void,
 ): Promise<number> {
-  const [{ loadOrComplain }, { serve }] = await Promise.all([import('./load-or-complain.ts'), import('./serve.ts')]);
+  const [{ loadOrComplain }, { serve }] = await Promise.all([
+    import('./load-or-complain.ts'),
+    import('./serve.ts'),
+  ]);
   const program = loadOrComplain(file, defines, (line) => console.error(line));
   if (program === undefined) return 1;
   try {
@@ -100,7 +109,10 @@ async function check(words: readonly string[]): Promise<number> {
     console.error(typeof defines === 'string' ? defines : usage);
     return 1;
   }
-  const [{ loadProgram }, { formatWithSource }] = await Promise.all([import('./program.ts'), import('../config/format.ts')]);
+  const [{ loadProgram }, { formatWithSource }] = await Promise.all([
+    import('./program.ts'),
+    import('../config/format.ts'),
+  ]);
   const { program, diagnostics, sources } = loadProgram(file, defines);
   for (const d of diagnostics) console.log(formatWithSource(d, sources));
   const errors = diagnostics.filter((d) => d.severity === 'error').length;

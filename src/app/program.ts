@@ -44,7 +44,11 @@ export function loadProgram(file: string, defines: ReadonlyMap<string, string>):
     else all.push(parsed.diagnostic);
   }
   if (all.some((d) => d.severity === 'error')) return { program: undefined, diagnostics: all, sources };
-  return { program: { ...makeScopeParts(model, hostname()), model, acls, retryRules }, diagnostics: all, sources };
+  return {
+    program: { ...makeScopeParts(model, hostname()), model, acls, retryRules },
+    diagnostics: all,
+    sources,
+  };
 }
 
 const aclOptions = ['connect', 'helo', 'mail', 'rcpt', 'data', 'vrfy'] as const;
@@ -59,9 +63,13 @@ function aclUses(model: ConfigModel): AclUse[] {
 
 /** Named lists and the list options of routers: what cannot match is told now, not when mail comes. */
 function brokenLists(model: ConfigModel): Diagnostic[] {
-  const named = Object.values(model.lists).flatMap((lists) => [...lists.values()].map((l) => tell(l.kind, l.text)));
+  const named = Object.values(model.lists).flatMap((lists) =>
+    [...lists.values()].map((l) => tell(l.kind, l.text)),
+  );
   const routers = model.routers.flatMap(({ given }) =>
-    routerLists.flatMap(([option, kind]) => (given.get(option)?.sources ?? []).map((text) => tell(kind, text))),
+    routerLists.flatMap(([option, kind]) =>
+      (given.get(option)?.sources ?? []).map((text) => tell(kind, text)),
+    ),
   );
   return [...named, ...routers].flat();
 }

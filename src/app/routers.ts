@@ -21,7 +21,10 @@ export function makeRouters(model: ConfigModel): readonly ConfiguredRouter[] {
     isLocal: createLocalHosts({ interfaces: model.main.local_interfaces }),
     isTransport: (name) => names.has(name),
   };
-  return model.routers.map((instance) => ({ options: genericOptions(instance), driver: driverOf(instance, around) }));
+  return model.routers.map((instance) => ({
+    options: genericOptions(instance),
+    driver: driverOf(instance, around),
+  }));
 }
 
 function driverOf(instance: RouterInstance, around: Surroundings): ConfiguredRouter['driver'] {

@@ -78,9 +78,12 @@ export function makeScopeParts(model: ConfigModel, hostname: string): ScopeParts
  */
 export function expandAtStart(text: string, scope: ExpandScope): string {
   const result = expandText(text, scope);
-  if (result instanceof Promise) throw new Error(`"${text}" must be known at start-up and may not wait for a lookup`);
+  if (result instanceof Promise)
+    throw new Error(`"${text}" must be known at start-up and may not wait for a lookup`);
   if (result.kind === 'ok') return result.text;
-  throw new Error(`cannot expand "${text}": ${result.kind === 'forced-fail' ? 'forced failure' : result.reason}`);
+  throw new Error(
+    `cannot expand "${text}": ${result.kind === 'forced-fail' ? 'forced failure' : result.reason}`,
+  );
 }
 
 async function addressesOf(name: string): Promise<HostFact> {
@@ -105,7 +108,11 @@ async function namesOf(address: string): Promise<HostFact> {
 async function withDeadline(question: Promise<string[]>, what: string): Promise<HostFact> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<HostFact>((resolve) => {
-    timer = setTimeout(() => resolve({ kind: 'defer', reason: `the DNS did not answer for ${what} in ${dnsTimeoutMs / 1000} s` }), dnsTimeoutMs);
+    timer = setTimeout(
+      () =>
+        resolve({ kind: 'defer', reason: `the DNS did not answer for ${what} in ${dnsTimeoutMs / 1000} s` }),
+      dnsTimeoutMs,
+    );
   });
   const answer = question.then(
     (values): HostFact => (values.length > 0 ? { kind: 'found', values } : { kind: 'missing' }),

@@ -101,7 +101,9 @@ function messageOf(words: SendWords, nowMs: number): Buffer {
     `To: ${words.to.map(formatPath).join(', ')}`,
     `Subject: ${Buffer.from(words.subject).toString('latin1')}`,
     `Message-ID: <${nowMs.toString(36)}.${process.pid}@${hostname()}>`,
-    ...(eightBit ? ['MIME-Version: 1.0', 'Content-Type: text/plain; charset=utf-8', 'Content-Transfer-Encoding: 8bit'] : []),
+    ...(eightBit
+      ? ['MIME-Version: 1.0', 'Content-Type: text/plain; charset=utf-8', 'Content-Transfer-Encoding: 8bit']
+      : []),
   ];
   return Buffer.from(`${header.join('\r\n')}\r\n\r\n${text}`, 'latin1');
 }
@@ -130,7 +132,9 @@ export async function send(words: SendWords, print: (line: string) => void): Pro
       { connectTimeoutMs: 30_000, commandTimeoutMs: 60_000, finalTimeoutMs: 600_000 },
     );
     if (sent.kind === 'no-session') {
-      print(`not sent: ${sent.failure.reply === undefined ? faultSummary(sent.failure.fault) : replySummary(sent.failure.reply)}`);
+      print(
+        `not sent: ${sent.failure.reply === undefined ? faultSummary(sent.failure.fault) : replySummary(sent.failure.reply)}`,
+      );
       return 1;
     }
     sent.result.recipients.forEach((r, i) => print(`${formatPath(words.to[i] ?? null)}: ${outcomeText(r)}`));

@@ -36,14 +36,19 @@ type Ending = 'stop' | 'reload';
 export async function serve(first: Program, options: ServeOptions): Promise<void> {
   const signals = watchSignals();
   try {
-    for (let program: Program | undefined = first; program !== undefined; ) program = await serveOnce(program, options, signals);
+    for (let program: Program | undefined = first; program !== undefined; )
+      program = await serveOnce(program, options, signals);
   } finally {
     signals.close();
   }
 }
 
 /** One life of a configuration; gives the one that follows it, or undefined for the end. */
-async function serveOnce(program: Program, options: ServeOptions, signals: Signals): Promise<Program | undefined> {
+async function serveOnce(
+  program: Program,
+  options: ServeOptions,
+  signals: Signals,
+): Promise<Program | undefined> {
   const scope = { main: program.main, services: program.services };
   const logs = openProgramLogs(program, options.echo);
   const pidFile = options.pidFile ?? expandAtStart(program.model.main.pid_file_path, scope);
@@ -52,9 +57,18 @@ async function serveOnce(program: Program, options: ServeOptions, signals: Signa
   try {
     stores = await startStores(program, logs);
     if (options.parts === 'all' && hasEdge(program))
-      edge = await startEdge({ program, logs, queueIntervalMs: options.queueIntervalMs, listen: options.listen, serve: true });
+      edge = await startEdge({
+        program,
+        logs,
+        queueIntervalMs: options.queueIntervalMs,
+        listen: options.listen,
+        serve: true,
+      });
     writePidFile(pidFile);
-    const where = [...(edge?.addresses ?? []).map((a) => `SMTP on [${a.host}]:${a.port}`), ...stores.flatMap((s) => s.listening.map((l) => `LMTP on ${l}`))];
+    const where = [
+      ...(edge?.addresses ?? []).map((a) => `SMTP on [${a.host}]:${a.port}`),
+      ...stores.flatMap((s) => s.listening.map((l) => `LMTP on ${l}`)),
+    ];
     logs.main(`mailchute ${version} daemon started: pid=${process.pid}, listening for ${where.join(', ')}`);
     options.onReady({ edge, stores, mainLogFile: logFileOf(program) });
     for (;;) {
@@ -75,7 +89,10 @@ async function serveOnce(program: Program, options: ServeOptions, signals: Signa
 
 /** A file with nothing but stores is a store. */
 function hasEdge({ model }: Program): boolean {
-  return splitList(model.main.daemon_smtp_ports).some((p) => p !== '') && (model.routers.length > 0 || model.stores.length === 0);
+  return (
+    splitList(model.main.daemon_smtp_ports).some((p) => p !== '') &&
+    (model.routers.length > 0 || model.stores.length === 0)
+  );
 }
 
 function logFileOf(program: Program): string {

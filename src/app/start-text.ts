@@ -7,7 +7,9 @@ export function startText({ edge, stores, mainLogFile }: Running): string {
   const server = `${host.includes(':') ? `[${host}]` : host}:${smtp?.port ?? 25}`;
   const [user] = stores.flatMap((s) => s.users ?? []);
   return [
-    ...(edge?.addresses ?? []).map((a) => `SMTP   ${a.host.includes(':') ? `[${a.host}]` : a.host}:${a.port}`),
+    ...(edge?.addresses ?? []).map(
+      (a) => `SMTP   ${a.host.includes(':') ? `[${a.host}]` : a.host}:${a.port}`,
+    ),
     ...stores.flatMap((s) => s.listening.map((l) => `LMTP   ${l}`)),
     ...stores.map((s) => `users  ${s.users?.join(', ') ?? '(cannot be listed)'} at example.test`),
     `log    ${mainLogFile.replace('%s', 'main')}`,

@@ -91,7 +91,11 @@ async function startStore(instance: StoreInstance, program: Program, logs: Logs)
   };
 }
 
-async function listenEverywhere(server: LmtpServer, instance: StoreInstance, listening: string[]): Promise<void> {
+async function listenEverywhere(
+  server: LmtpServer,
+  instance: StoreInstance,
+  listening: string[],
+): Promise<void> {
   const o = instance.options;
   const options = { backlog: 1024, unixMode: o.socket_mode, maxConnections: o.max_connections };
   for (const path of o.sockets ?? []) {
@@ -100,7 +104,8 @@ async function listenEverywhere(server: LmtpServer, instance: StoreInstance, lis
   }
   for (const text of o.listen ?? []) {
     const address = parseListenAddress(text);
-    if (address === undefined) throw new Error(`${instance.name} store: "${text}" is not an address with a port`);
+    if (address === undefined)
+      throw new Error(`${instance.name} store: "${text}" is not an address with a port`);
     const { address: bound } = await server.listen({ kind: 'tcp', ...address }, options);
     if (bound.kind === 'tcp') listening.push(`${bound.host}:${bound.port}`);
   }
@@ -121,14 +126,25 @@ function withMaildir(directory: Directory, template: string, scope: ExpandScope)
     return result instanceof Promise ? result.then((r) => answer(user, r)) : answer(user, result);
   }
   function answer(user: MailUser, result: Awaited<ReturnType<typeof expandText>>): DirectoryAnswer {
-    if (result.kind !== 'ok') return { kind: 'unavailable', reason: `maildir: ${result.kind === 'forced-fail' ? 'forced failure' : result.reason}` };
+    if (result.kind !== 'ok')
+      return {
+        kind: 'unavailable',
+        reason: `maildir: ${result.kind === 'forced-fail' ? 'forced failure' : result.reason}`,
+      };
     if (result.tainted)
-      return { kind: 'unavailable', reason: `maildir: "${template}" uses what came from the wire: use $local_part_data and $domain_data` };
+      return {
+        kind: 'unavailable',
+        reason: `maildir: "${template}" uses what came from the wire: use $local_part_data and $domain_data`,
+      };
     if (!result.text.startsWith('/') || /(?:^|\/)\.\.?(?:\/|$)/.test(result.text))
-      return { kind: 'unavailable', reason: `maildir: "${result.text}" is not an absolute path without "." and ".."` };
+      return {
+        kind: 'unavailable',
+        reason: `maildir: "${result.text}" is not an absolute path without "." and ".."`,
+      };
     return { kind: 'found', user: { ...user, maildir: result.text } };
   }
-  const found = (a: DirectoryAnswer): DirectoryAnswer | Promise<DirectoryAnswer> => (a.kind === 'found' ? locate(a.user) : a);
+  const found = (a: DirectoryAnswer): DirectoryAnswer | Promise<DirectoryAnswer> =>
+    a.kind === 'found' ? locate(a.user) : a;
   return {
     find(address) {
       const a = directory.find(address);

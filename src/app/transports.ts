@@ -9,7 +9,10 @@ import { createLmtpTransport } from '../transport/drivers/lmtp.ts';
 import { createSmtpTransport } from '../transport/drivers/smtp.ts';
 import { expandAtStart } from './scope.ts';
 
-export function makeTransports(model: ConfigModel, scope: ExpandScope): ReadonlyMap<string, ConfiguredTransport> {
+export function makeTransports(
+  model: ConfigModel,
+  scope: ExpandScope,
+): ReadonlyMap<string, ConfiguredTransport> {
   return new Map(model.transports.map((t) => [t.name, make(t, scope)]));
 }
 
@@ -22,7 +25,10 @@ function make(t: TransportInstance, scope: ExpandScope): ConfiguredTransport {
   }
 }
 
-function makeLmtp(t: Extract<TransportInstance, { driver: 'lmtp' }>, scope: ExpandScope): ConfiguredTransport['transport'] {
+function makeLmtp(
+  t: Extract<TransportInstance, { driver: 'lmtp' }>,
+  scope: ExpandScope,
+): ConfiguredTransport['transport'] {
   const o = t.options;
   return createLmtpTransport(t.name, {
     destination:
@@ -38,13 +44,18 @@ function makeLmtp(t: Extract<TransportInstance, { driver: 'lmtp' }>, scope: Expa
 
 /** The words of a command: parted by white space, double quotes keep it (Exim manual, "How the command is run"). */
 function commandWords(text: string): readonly [string, ...string[]] {
-  const words = [...text.matchAll(/"((?:[^"\\]|\\.)*)"|'([^']*)'|(\S+)/g)].map((m) => m[1]?.replace(/\\(.)/g, '$1') ?? m[2] ?? m[3] ?? '');
+  const words = [...text.matchAll(/"((?:[^"\\]|\\.)*)"|'([^']*)'|(\S+)/g)].map(
+    (m) => m[1]?.replace(/\\(.)/g, '$1') ?? m[2] ?? m[3] ?? '',
+  );
   const [first, ...rest] = words;
   if (first === undefined) throw new Error('command of an lmtp transport is empty');
   return [first, ...rest];
 }
 
-function makeSmtp(t: Extract<TransportInstance, { driver: 'smtp' }>, scope: ExpandScope): ConfiguredTransport['transport'] {
+function makeSmtp(
+  t: Extract<TransportInstance, { driver: 'smtp' }>,
+  scope: ExpandScope,
+): ConfiguredTransport['transport'] {
   const o = t.options;
   return createSmtpTransport(t.name, {
     protocol: o.protocol,
@@ -76,20 +87,30 @@ const services: ReadonlyMap<string, number> = new Map([
 /** A port as number or service name. */
 export function portNumber(text: string, owner: string): number {
   const port = services.get(text.trim()) ?? Number(text);
-  if (!Number.isInteger(port) || port < 0 || port > 65_535) throw new Error(`${owner}: "${text}" is not a port`);
+  if (!Number.isInteger(port) || port < 0 || port > 65_535)
+    throw new Error(`${owner}: "${text}" is not a port`);
   return port;
 }
 
 function hostsOf(text: string): RouteHost[] {
   return parseHostList(text).flatMap((item) =>
-    item.kind === 'host' ? [{ name: item.name, ...(item.port === undefined ? {} : { port: item.port }) }] : [],
+    item.kind === 'host'
+      ? [{ name: item.name, ...(item.port === undefined ? {} : { port: item.port }) }]
+      : [],
   );
 }
 
 function heloFor(text: string, host: RouteHost, scope: ExpandScope): string | { readonly problem: string } {
-  const address = { local: '', domain: '', host: host.name, ...(host.address === undefined ? {} : { hostAddress: host.address }) };
+  const address = {
+    local: '',
+    domain: '',
+    host: host.name,
+    ...(host.address === undefined ? {} : { hostAddress: host.address }),
+  };
   const result = expandText(text, { ...scope, address });
   if (result instanceof Promise) return { problem: 'helo_data may not wait for a lookup' };
   if (result.kind === 'ok') return result.text;
-  return { problem: result.kind === 'forced-fail' ? 'helo_data: forced failure' : `helo_data: ${result.reason}` };
+  return {
+    problem: result.kind === 'forced-fail' ? 'helo_data: forced failure' : `helo_data: ${result.reason}`,
+  };
 }

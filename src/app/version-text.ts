@@ -12,4 +12,3 @@ export function versionText(): string {
     `Transports: ${workingDrivers(transportSection).join(' ')}`,
   ].join('\n');
 }
-

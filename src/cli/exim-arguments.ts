@@ -18,7 +18,9 @@ export interface EximArguments {
   readonly pidFile?: string;
 }
 
-export type ParsedArguments = { readonly kind: 'ok'; readonly arguments: EximArguments } | { readonly kind: 'usage'; readonly text: string };
+export type ParsedArguments =
+  | { readonly kind: 'ok'; readonly arguments: EximArguments }
+  | { readonly kind: 'usage'; readonly text: string };
 
 /**
  * Reads the words after the program's name. An option that is not understood is named, never skipped.
@@ -41,7 +43,8 @@ export function parseEximArguments(
   for (let i = 0; i < words.length; i++) {
     const word = words[i] ?? '';
     /** The rest of this word, or the next one: Exim takes `-C file` and `-Cfile`. */
-    const value = (option: string): string | undefined => (word.length > option.length ? word.slice(option.length) : words[++i]);
+    const value = (option: string): string | undefined =>
+      word.length > option.length ? word.slice(option.length) : words[++i];
     if (word === '-bV') mode = 'version';
     else if (word === '-bd') mode ??= 'daemon';
     else if (word === '-bdf') {
@@ -56,13 +59,17 @@ export function parseEximArguments(
       else pidFile = text;
     } else if (word.startsWith('-D')) {
       const m = /^-D([A-Z]\w*)(?:\s*=\s*(.*))?$/s.exec(word);
-      if (m === null) return usage(`malformed macro definition "${word}": expected -DNAME=value with a name that begins with a capital`);
+      if (m === null)
+        return usage(
+          `malformed macro definition "${word}": expected -DNAME=value with a name that begins with a capital`,
+        );
       defines.set(m[1] ?? '', m[2] ?? '');
     } else if (word.startsWith('-q')) {
       if (word === '-q') mode ??= 'queue-run';
       else {
         const interval = parseInterval(word.slice(2));
-        if (interval === undefined || interval <= 0) return usage(`malformed queue interval in "${word}": expected a time such as -q30m`);
+        if (interval === undefined || interval <= 0)
+          return usage(`malformed queue interval in "${word}": expected a time such as -q30m`);
         queueIntervalMs = interval;
       }
     } else return usage(`option "${word}" is not supported`);

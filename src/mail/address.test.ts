@@ -1,7 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { formatAddress, formatPath, isSyntaxError, parseAddress, sameDomain, type Domain } from './address.ts';
+import {
+  formatAddress,
+  formatPath,
+  isSyntaxError,
+  parseAddress,
+  sameDomain,
+  type Domain,
+} from './address.ts';
 
 const good = [
   'user@example.test',
@@ -59,12 +66,17 @@ test('domains compare without case', () => {
 
 test('no text breaks the reader, and what it takes has no line end and no space outside quotes', () => {
   fc.assert(
-    fc.property(fc.string({ unit: fc.constantFrom('a', '.', '@', '"', '\\', ' ', '\r', '\n', '\0', '[', ']', '<', '\xe9') }), (text) => {
-      const a = parseAddress(text);
-      if (isSyntaxError(a)) return;
-      assert.equal(formatAddress(a), text);
-      assert.doesNotMatch(text, /[\r\n\0]/);
-      if (!text.startsWith('"')) assert.doesNotMatch(text, /[ <]/);
-    }),
+    fc.property(
+      fc.string({
+        unit: fc.constantFrom('a', '.', '@', '"', '\\', ' ', '\r', '\n', '\0', '[', ']', '<', '\xe9'),
+      }),
+      (text) => {
+        const a = parseAddress(text);
+        if (isSyntaxError(a)) return;
+        assert.equal(formatAddress(a), text);
+        assert.doesNotMatch(text, /[\r\n\0]/);
+        if (!text.startsWith('"')) assert.doesNotMatch(text, /[ <]/);
+      },
+    ),
   );
 });

@@ -79,7 +79,12 @@ function isAtext(c: number): boolean {
   if (c >= 0x40 && c <= 0x5a) return c !== 0x40;
   if (c >= 0x30 && c <= 0x39) return true;
   if (c > 0x7f) return true;
-  return c === 0x5f || c === 0x2d || c === 0x2b || (c > 0x20 && c < 0x7f && "!#$%&'*/=?^`{|}~".includes(String.fromCharCode(c)));
+  return (
+    c === 0x5f ||
+    c === 0x2d ||
+    c === 0x2b ||
+    (c > 0x20 && c < 0x7f && "!#$%&'*/=?^`{|}~".includes(String.fromCharCode(c)))
+  );
 }
 
 function atomEnd(text: string): number | AddressSyntaxError {
@@ -128,6 +133,11 @@ function badDomain(domain: string): AddressSyntaxError | undefined {
 
 function isLabelOctet(c: number): boolean {
   return (
-    (c >= 0x61 && c <= 0x7a) || (c >= 0x41 && c <= 0x5a) || (c >= 0x30 && c <= 0x39) || c === 0x2d || c === 0x5f || c > 0x7f
+    (c >= 0x61 && c <= 0x7a) ||
+    (c >= 0x41 && c <= 0x5a) ||
+    (c >= 0x30 && c <= 0x39) ||
+    c === 0x2d ||
+    c === 0x5f ||
+    c > 0x7f
   );
 }

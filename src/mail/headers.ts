@@ -44,7 +44,10 @@ export function findHeader(fields: readonly HeaderField[], name: string): Header
 
 /** What stands after the colon, unfolded as it is on the wire: line ends and outer white space gone, inner white space kept. */
 export function headerBody(field: HeaderField): string {
-  return field.raw.slice(field.raw.indexOf(':') + 1).replace(/\r?\n/g, '').trim();
+  return field.raw
+    .slice(field.raw.indexOf(':') + 1)
+    .replace(/\r?\n/g, '')
+    .trim();
 }
 
 function lineEnd(text: string, from: number): number {

@@ -40,7 +40,8 @@ export interface ReceivedFacts {
 
 /** The Received field that an edge adds, with its final CRLF, in the form of Exim's default `received_header_text` (RFC 5321 §4.4). */
 export function receivedField(f: ReceivedFacts): string {
-  const from = f.hostAddress === undefined ? '' : `from ${hostClause(f.hostAddress, f.hostName, f.helo)}\r\n\t`;
+  const from =
+    f.hostAddress === undefined ? '' : `from ${hostClause(f.hostAddress, f.hostName, f.helo)}\r\n\t`;
   const sender = f.sender === '' ? '' : `(envelope-from <${f.sender}>)\r\n\t`;
   const recipient = f.recipient === undefined ? '' : `\r\n\tfor ${f.recipient}`;
   return `Received: ${from}by ${f.by} with ${f.protocol} (${f.program})\r\n\t${sender}id ${f.id}${recipient};\r\n\t${formatDate(f.atMs)}\r\n`;
@@ -49,5 +50,7 @@ export function receivedField(f: ReceivedFacts): string {
 /** Exim's `$sender_rcvhost`. */
 function hostClause(address: string, name: string | undefined, helo: string | undefined): string {
   if (name === undefined) return helo === undefined ? `[${address}]` : `[${address}] (helo=${helo})`;
-  return helo === undefined || helo.toLowerCase() === name.toLowerCase() ? `${name} ([${address}])` : `${name} ([${address}] helo=${helo})`;
+  return helo === undefined || helo.toLowerCase() === name.toLowerCase()
+    ? `${name} ([${address}])`
+    : `${name} ([${address}] helo=${helo})`;
 }

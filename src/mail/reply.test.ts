@@ -1,7 +1,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { formatReply, isPermanent, isPositive, isTransient, reply, replyFromText, replySummary } from './reply.ts';
+import {
+  formatReply,
+  isPermanent,
+  isPositive,
+  isTransient,
+  reply,
+  replyFromText,
+  replySummary,
+} from './reply.ts';
 
 test('one line and several', () => {
   assert.equal(formatReply(reply(250, undefined, 'OK')), '250 OK\r\n');

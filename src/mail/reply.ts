@@ -20,7 +20,9 @@ export function reply(code: number, status: EnhancedStatus | undefined, text: st
 
 /** Makes a reply from a text whose lines are parted by LF; control characters become `?` so no line can forge another. */
 export function replyFromText(code: number, status: EnhancedStatus | undefined, text: string): Reply {
-  const [first = '', ...rest] = text.split(/\r?\n/).map((line) => line.replace(/[\x00-\x08\x0a-\x1f\x7f]/g, '?'));
+  const [first = '', ...rest] = text
+    .split(/\r?\n/)
+    .map((line) => line.replace(/[\x00-\x08\x0a-\x1f\x7f]/g, '?'));
   const lines: readonly [string, ...string[]] = [first, ...rest];
   return status === undefined ? { code, lines } : { code, status, lines };
 }
@@ -52,5 +54,7 @@ export function formatReply(r: Reply): string {
 /** Code, status and text on one line, for logs: `550 5.1.1 no such user`. Further lines follow after `\n` as two characters, Exim's log form. */
 export function replySummary(r: Reply): string {
   const status = r.status === undefined ? '' : `${r.status} `;
-  return r.lines.map((line, i) => `${r.code}${i === r.lines.length - 1 ? ' ' : '-'}${status}${line}`).join('\\n');
+  return r.lines
+    .map((line, i) => `${r.code}${i === r.lines.length - 1 ? ' ' : '-'}${status}${line}`)
+    .join('\\n');
 }

@@ -17,28 +17,40 @@ export function deliveryLine(e: DeliveryEvent): DeliveryLine | undefined {
   switch (e.kind) {
     case 'delivered': {
       const host = e.host === undefined ? '' : ` H=${logText(e.host.name)} [${e.host.address}]`;
-      const reply = e.reply === undefined ? '' : ` C="${logText(replySummary(e.reply)).replace(/["\\](?!n)/g, '\\$&')}"`;
+      const reply =
+        e.reply === undefined ? '' : ` C="${logText(replySummary(e.reply)).replace(/["\\](?!n)/g, '\\$&')}"`;
       return main(`${e.id} ${e.first ? '=>' : '->'} ${who(e.recipient)}${host}${reply}`);
     }
     case 'failed':
-      return main(`${e.id} ** ${who(e.recipient)}${peer(e.status)}: ${why(e.status)}${e.timedOut ? ': retry timeout exceeded' : ''}`);
+      return main(
+        `${e.id} ** ${who(e.recipient)}${peer(e.status)}: ${why(e.status)}${e.timedOut ? ': retry timeout exceeded' : ''}`,
+      );
     case 'deferred':
       if (e.skipped) return undefined;
       return main(`${e.id} == ${who(e.recipient)} defer (${e.errno})${peer(e.status)}: ${why(e.status)}`);
     case 'discarded':
-      return main(`${e.id} => :blackhole: <${logText(formatAddress(e.recipient.address))}>${by(e.recipient)}`);
+      return main(
+        `${e.id} => :blackhole: <${logText(formatAddress(e.recipient.address))}>${by(e.recipient)}`,
+      );
     case 'error-ignored':
       return main(`${e.id} ${logText(formatAddress(e.recipient.address))}: error ignored (${e.reason})`);
     case 'bounced':
-      return main(arrivalLine({ id: e.id, sender: null, reportOn: e.cause, protocol: 'local', size: e.size }));
+      return main(
+        arrivalLine({ id: e.id, sender: null, reportOn: e.cause, protocol: 'local', size: e.size }),
+      );
     case 'frozen':
       return main(`${e.id} Frozen${e.reason === '' ? '' : ` (${logText(e.reason)})`}`);
     case 'completed':
       return main(`${e.id} Completed`);
     case 'lease-lost':
-      return main(`${e.id} another process has taken this message over; ${e.delivered} recipient(s) may be delivered twice`);
+      return main(
+        `${e.id} another process has taken this message over; ${e.delivered} recipient(s) may be delivered twice`,
+      );
     case 'record-failed':
-      return { log: 'panic', text: `${e.id} cannot record what was delivered (attempt ${e.attempt}): ${logText(e.reason)}` };
+      return {
+        log: 'panic',
+        text: `${e.id} cannot record what was delivered (attempt ${e.attempt}): ${logText(e.reason)}`,
+      };
     case 'problem':
       return { log: 'panic', text: `${e.id === undefined ? '' : `${e.id} `}${logText(e.text)}` };
     default:
@@ -53,7 +65,8 @@ function main(text: string): DeliveryLine {
 /** Address, the original in angle brackets where it differs, router and transport. */
 function who(r: EventRecipient): string {
   const address = logText(formatAddress(r.address));
-  if (r.logAsLocal) return `${logText(r.address.local)} <${logText(formatAddress(r.original ?? r.address))}>${by(r)}`;
+  if (r.logAsLocal)
+    return `${logText(r.address.local)} <${logText(formatAddress(r.original ?? r.address))}>${by(r)}`;
   return `${address}${r.original === undefined ? '' : ` ${logText(formatPath(r.original))}`}${by(r)}`;
 }
 

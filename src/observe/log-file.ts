@@ -16,7 +16,11 @@ export interface LogFile {
  * @param recheckMs how often the path is compared with the open file, so that a rotated log is left within this time
  * @param onFault told once for a run of faults: a log that cannot be written must not stop mail
  */
-export function openLogFile(file: () => string, onFault: (error: unknown) => void, recheckMs = 1000): LogFile {
+export function openLogFile(
+  file: () => string,
+  onFault: (error: unknown) => void,
+  recheckMs = 1000,
+): LogFile {
   let fd = -1;
   let openPath = '';
   let checkedAtMs = 0;

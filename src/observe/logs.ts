@@ -25,10 +25,15 @@ export interface LogOptions {
  * `log/%slog` under the spool directory. `syslog` is refused when the configuration is checked.
  */
 export function logPath(options: LogOptions, name: 'main' | 'reject' | 'panic', nowMs: number): string {
-  const first = options.logFilePath.split(':').map((item) => item.trim()).find((item) => item !== '');
+  const first = options.logFilePath
+    .split(':')
+    .map((item) => item.trim())
+    .find((item) => item !== '');
   const template = first ?? path.join(options.spoolDirectory, 'log', '%slog');
   const stamp = logTime(nowMs).slice(0, 10).replaceAll('-', '');
-  return template.replace(/%([sDM])/g, (_, what: string) => (what === 's' ? name : what === 'D' ? stamp : stamp.slice(0, 6)));
+  return template.replace(/%([sDM])/g, (_, what: string) =>
+    what === 's' ? name : what === 'D' ? stamp : stamp.slice(0, 6),
+  );
 }
 
 /** Opens the logs; nothing is created before the first line. */

@@ -48,7 +48,13 @@ test('arrival and rejection lines have the form of Exim', () => {
     'H=(client.test) [127.0.0.1] F=<s@b.example> rejected RCPT <badu@tcp.test>: invalid recipient',
   );
   assert.equal(
-    arrivalLine({ id: id('1xVlgV-0002FP-1R'), sender: null, reportOn: id('1xVlgV-0002FL-1K'), protocol: 'local', size: 1719 }),
+    arrivalLine({
+      id: id('1xVlgV-0002FP-1R'),
+      sender: null,
+      reportOn: id('1xVlgV-0002FL-1K'),
+      protocol: 'local',
+      size: 1719,
+    }),
     '1xVlgV-0002FP-1R <= <> R=1xVlgV-0002FL-1K P=local S=1719',
   );
 });
@@ -60,7 +66,10 @@ test('no octet can forge a line', () => {
 test('log_file_path: %s, %D and the default', () => {
   const day = new Date(2026, 10, 24, 12).getTime();
   assert.equal(logPath({ logFilePath: '', spoolDirectory: '/s' }, 'main', day), '/s/log/mainlog');
-  assert.equal(logPath({ logFilePath: '/l/%s-%D', spoolDirectory: '/s' }, 'reject', day), '/l/reject-20261124');
+  assert.equal(
+    logPath({ logFilePath: '/l/%s-%D', spoolDirectory: '/s' }, 'reject', day),
+    '/l/reject-20261124',
+  );
 });
 
 test('a log that was moved away is made anew', async () => {

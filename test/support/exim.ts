@@ -1,5 +1,13 @@
 // A real Exim daemon on loopback, with a configuration given by the test.
-import { appendFileSync, chmodSync, chownSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import { freePort, runToEnd, until } from './process.ts';
 
@@ -17,7 +25,9 @@ const trusted = '/etc/exim4/trusted_configs';
 
 /** `uid` and `gid` of Debian-exim. */
 function eximOwner(): { uid: number; gid: number } {
-  const line = readFileSync('/etc/passwd', 'utf8').split('\n').find((l) => l.startsWith('Debian-exim:'));
+  const line = readFileSync('/etc/passwd', 'utf8')
+    .split('\n')
+    .find((l) => l.startsWith('Debian-exim:'));
   const [, , uid = '0', gid = '0'] = (line ?? '').split(':');
   return { uid: Number(uid), gid: Number(gid) };
 }
@@ -60,7 +70,8 @@ ${rest}
     { mode: 0o644 },
   );
   chmodSync(configFile, 0o644);
-  if (!existsSync(trusted) || !readFileSync(trusted, 'utf8').includes(configFile)) appendFileSync(trusted, `${configFile}\n`);
+  if (!existsSync(trusted) || !readFileSync(trusted, 'utf8').includes(configFile))
+    appendFileSync(trusted, `${configFile}\n`);
   const started = await runToEnd('/usr/sbin/exim4', ['-C', configFile, '-bd', '-q1s']);
   if (started.code !== 0) throw new Error(`exim4 did not start: ${started.output}`);
   const pid = await until(
@@ -78,7 +89,9 @@ ${rest}
     async stop() {
       process.kill(pid, 'SIGTERM');
       await until(() => !existsSync(`/proc/${pid}`), 'exim4 stops');
-      const left = readFileSync(trusted, 'utf8').split('\n').filter((l) => l !== configFile);
+      const left = readFileSync(trusted, 'utf8')
+        .split('\n')
+        .filter((l) => l !== configFile);
       writeFileSync(trusted, left.join('\n'));
     },
   };

@@ -27,7 +27,8 @@ export async function readInbox(port: number, user: string, password = 'secret')
         if (m[1] !== 'OK') throw new Error(`IMAP: ${line}: ${m[0]}`);
         return text;
       }
-      if (socket.destroyed || deadline.aborted) throw new Error(`IMAP connection lost during ${line}: ${text}`);
+      if (socket.destroyed || deadline.aborted)
+        throw new Error(`IMAP connection lost during ${line}: ${text}`);
       await new Promise<void>((resolve) => {
         wake = resolve;
       });

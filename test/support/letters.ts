@@ -26,7 +26,12 @@ export async function withSubject(imapPort: number, user: string, subject: strin
 }
 
 /** The message with that subject, once it is in the user's INBOX; `context` is asked for more to say where it never comes. */
-export function arrived(imapPort: number, user: string, subject: string, context: () => string): Promise<string> {
+export function arrived(
+  imapPort: number,
+  user: string,
+  subject: string,
+  context: () => string,
+): Promise<string> {
   return until(
     async () => (await withSubject(imapPort, user, subject))[0],
     () => `${subject} is in the mailbox of ${user}; ${context()}`,
@@ -34,9 +39,17 @@ export function arrived(imapPort: number, user: string, subject: string, context
 }
 
 /** The bounce about a failed recipient, once it is in the user's INBOX. */
-export function bounceAbout(imapPort: number, user: string, recipient: string, context: () => string): Promise<string> {
+export function bounceAbout(
+  imapPort: number,
+  user: string,
+  recipient: string,
+  context: () => string,
+): Promise<string> {
   return until(
-    async () => (await readInbox(imapPort, user)).find((m) => m.includes('message/delivery-status') && m.includes(recipient)),
+    async () =>
+      (await readInbox(imapPort, user)).find(
+        (m) => m.includes('message/delivery-status') && m.includes(recipient),
+      ),
     () => `a bounce about ${recipient} is in the mailbox of ${user}; ${context()}`,
   );
 }

@@ -13,7 +13,9 @@ export const peers: readonly { readonly program: string; readonly package: strin
 
 /** The absolute path of a program, looked for in PATH and the sbin folders; undefined where it is not installed. */
 export function findProgram(name: string): string | undefined {
-  const folders = name.startsWith('/') ? [''] : [...(process.env['PATH'] ?? '').split(':'), '/usr/sbin', '/sbin'];
+  const folders = name.startsWith('/')
+    ? ['']
+    : [...(process.env['PATH'] ?? '').split(':'), '/usr/sbin', '/sbin'];
   for (const folder of folders) {
     const file = folder === '' ? name : path.join(folder, name);
     try {

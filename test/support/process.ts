@@ -26,7 +26,11 @@ export interface StartOptions {
 }
 
 export function start(program: string, words: readonly string[], options: StartOptions = {}): Running {
-  const child = spawn(program, words, { stdio: ['ignore', 'pipe', 'pipe'], ...options, env: { ...process.env, ...options.env } });
+  const child = spawn(program, words, {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    ...options,
+    env: { ...process.env, ...options.env },
+  });
   return watch(child, `${program} ${words.join(' ')}`);
 }
 
@@ -111,7 +115,11 @@ export function freePort(): Promise<number> {
     server.on('error', reject);
     server.listen(0, '127.0.0.1', () => {
       const address = server.address();
-      server.close(() => (typeof address === 'object' && address !== null ? resolve(address.port) : reject(new Error('no port'))));
+      server.close(() =>
+        typeof address === 'object' && address !== null
+          ? resolve(address.port)
+          : reject(new Error('no port')),
+      );
     });
   });
 }
@@ -132,7 +140,10 @@ export async function until<T>(
   for (;;) {
     const value = await check();
     if (value !== undefined && value !== false) return value;
-    if (Date.now() > end) throw new Error(`gave up after ${timeoutMs} ms waiting until ${typeof what === 'string' ? what : what()}`);
+    if (Date.now() > end)
+      throw new Error(
+        `gave up after ${timeoutMs} ms waiting until ${typeof what === 'string' ? what : what()}`,
+      );
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }

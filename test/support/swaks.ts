@@ -19,7 +19,18 @@ export interface Letter {
 
 /** Sends one message over SMTP; `folder` is for its file. */
 export async function swaks(folder: string, port: number, letter: Letter): Promise<Sent> {
-  const words = ['-s', '127.0.0.1', '-p', String(port), '--ehlo', 'client.test', '-f', letter.from ?? 'sender@example.test', '-t', letter.to.join(',')];
+  const words = [
+    '-s',
+    '127.0.0.1',
+    '-p',
+    String(port),
+    '--ehlo',
+    'client.test',
+    '-f',
+    letter.from ?? 'sender@example.test',
+    '-t',
+    letter.to.join(','),
+  ];
   if (letter.content !== undefined) {
     const file = path.join(folder, `letter-${Math.random().toString(36).slice(2)}`);
     writeFileSync(file, letter.content, 'latin1');

@@ -42,7 +42,13 @@ export interface EdgeOptions {
 const defaultQueueIntervalMs = 30 * 60_000;
 const stopGraceMs = 10_000;
 
-export async function startEdge({ program, logs, queueIntervalMs, listen, serve }: EdgeOptions): Promise<Edge> {
+export async function startEdge({
+  program,
+  logs,
+  queueIntervalMs,
+  listen,
+  serve,
+}: EdgeOptions): Promise<Edge> {
   const { model, main, services, lists, acls, retryRules } = program;
   const options = model.main;
   const scope = { main, services };
@@ -55,7 +61,11 @@ export async function startEdge({ program, logs, queueIntervalMs, listen, serve 
   const hints = openLmdbHints({ directory: path.join(directory, 'hints') });
   const transports = makeTransports(model, scope);
   const routers = makeRouters(model);
-  const schedule = { maxIntervalMs: options.retry_interval_max, dataExpireMs: options.retry_data_expire, random: Math.random };
+  const schedule = {
+    maxIntervalMs: options.retry_interval_max,
+    dataExpireMs: options.retry_data_expire,
+    random: Math.random,
+  };
   const context: DeliveryContext = {
     spool,
     gate: createHostGate(hints, schedule, problem),
@@ -138,9 +148,12 @@ export async function startEdge({ program, logs, queueIntervalMs, listen, serve 
     throw error;
   }
   if (serve) queue.start();
-  const timer = serve && queueIntervalMs !== undefined ? startQueueRuns(queue, queueIntervalMs, problem) : undefined;
+  const timer =
+    serve && queueIntervalMs !== undefined ? startQueueRuns(queue, queueIntervalMs, problem) : undefined;
   return {
-    addresses: listeners.flatMap((l) => (l.address.kind === 'tcp' ? [{ host: l.address.host, port: l.address.port }] : [])),
+    addresses: listeners.flatMap((l) =>
+      l.address.kind === 'tcp' ? [{ host: l.address.host, port: l.address.port }] : [],
+    ),
     queueRun: (run) => queue.queueRun(run),
     async stop() {
       clearInterval(timer);
@@ -153,7 +166,11 @@ async function stopQueue(queue: QueueRunner): Promise<void> {
   await queue.stop(stopGraceMs);
 }
 
-function startQueueRuns(queue: QueueRunner, intervalMs: number, problem: (text: string) => void): NodeJS.Timeout {
+function startQueueRuns(
+  queue: QueueRunner,
+  intervalMs: number,
+  problem: (text: string) => void,
+): NodeJS.Timeout {
   let running = false;
   const timer = setInterval(() => {
     if (running) return;
@@ -183,7 +200,8 @@ function sessionOptions({ model, main }: Program, logs: Logs): SessionOptions {
       maxSyntaxErrors: options.smtp_max_synprot_errors,
       maxNonMailCommands: options.smtp_accept_max_nonmail,
       maxUnknownCommands: options.smtp_max_unknown_commands,
-      idleTimeoutMs: typeof options.smtp_receive_timeout === 'number' ? options.smtp_receive_timeout : 300_000,
+      idleTimeoutMs:
+        typeof options.smtp_receive_timeout === 'number' ? options.smtp_receive_timeout : 300_000,
     },
     onError: (error) => logs.panic(`SMTP session: ${errorText(error)}`),
   };

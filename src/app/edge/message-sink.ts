@@ -3,7 +3,13 @@ import { acceptance, type AclResult, mergeHeaderEdits, refusal } from '../../acl
 import type { MessageFacts } from '../../expand/scope.ts';
 import { formatAddress } from '../../mail/address.ts';
 import type { Envelope, Reception, Recipient } from '../../mail/envelope.ts';
-import { findHeader, headerBody, type HeaderEdit, type HeaderField, parseHeaderFields } from '../../mail/headers.ts';
+import {
+  findHeader,
+  headerBody,
+  type HeaderEdit,
+  type HeaderField,
+  parseHeaderFields,
+} from '../../mail/headers.ts';
 import { MailError } from '../../mail/mail-error.ts';
 import type { QueueId } from '../../mail/message-id.ts';
 import { receivedField } from '../../mail/received.ts';
@@ -27,7 +33,11 @@ export interface Incoming {
   readonly freeze: boolean;
   /** Runs the DATA ACL; undefined where there is none. */
   readonly checkData: (headers: () => readonly HeaderField[]) => Promise<AclResult> | undefined;
-  readonly logRejection: (what: string, result: Pick<AclResult, 'verdict' | 'logMessage' | 'logTargets'>, id: QueueId) => void;
+  readonly logRejection: (
+    what: string,
+    result: Pick<AclResult, 'verdict' | 'logMessage' | 'logTargets'>,
+    id: QueueId,
+  ) => void;
 }
 
 export function createMessageSink(parts: EdgeParts, incoming: Incoming, writer: SpoolWriter): MessageSink {
@@ -55,7 +65,11 @@ export function createMessageSink(parts: EdgeParts, incoming: Incoming, writer: 
 
   async function refuse(verdict: Verdict, reason: string, temporary: boolean): Promise<Verdict> {
     await writer.abort();
-    incoming.logRejection('after DATA', { verdict: temporary ? 'defer' : 'deny', logMessage: reason, logTargets: ['main', 'reject'] }, writer.id);
+    incoming.logRejection(
+      'after DATA',
+      { verdict: temporary ? 'defer' : 'deny', logMessage: reason, logTargets: ['main', 'reject'] },
+      writer.id,
+    );
     return verdict;
   }
 
@@ -70,21 +84,37 @@ export function createMessageSink(parts: EdgeParts, incoming: Incoming, writer: 
     async end() {
       if (head !== undefined) headerText = head.toString('latin1');
       if (headersTooLong)
-        return refuse({ reply: reply(552, '5.3.4', 'Message header is too big') }, `header longer than ${maxHeaderOctets} octets`, false);
+        return refuse(
+          { reply: reply(552, '5.3.4', 'Message header is too big') },
+          `header longer than ${maxHeaderOctets} octets`,
+          false,
+        );
       const received = fields().reduce((n, f) => (f.name.toLowerCase() === 'received' ? n + 1 : n), 0);
       if (received > maxReceived)
-        return refuse({ reply: reply(550, '5.4.6', 'Too many "Received" headers - suspected mail loop') }, `${received} Received fields`, false);
+        return refuse(
+          { reply: reply(550, '5.4.6', 'Too many "Received" headers - suspected mail loop') },
+          `${received} Received fields`,
+          false,
+        );
       incoming.facts.size = size;
       const result = await incoming.checkData(fields);
-      if (result !== undefined && (result.verdict === 'deny' || result.verdict === 'drop' || result.verdict === 'defer')) {
+      if (
+        result !== undefined &&
+        (result.verdict === 'deny' || result.verdict === 'drop' || result.verdict === 'defer')
+      ) {
         await writer.abort();
         incoming.logRejection('after DATA', result, writer.id);
         return { reply: refusal(result, 'data'), close: result.verdict === 'drop' };
       }
-      const edits = result === undefined ? incoming.headerEdits : mergeHeaderEdits(incoming.headerEdits, result.headerEdits);
+      const edits =
+        result === undefined
+          ? incoming.headerEdits
+          : mergeHeaderEdits(incoming.headerEdits, result.headerEdits);
       const recipients = result?.verdict === 'discard' ? [] : incoming.recipients;
       const trace = receivedText(parts, incoming, recipients, writer.id);
-      const accepted = (result === undefined ? undefined : acceptance(result, 250)) ?? reply(250, undefined, `OK id=${writer.id}`);
+      const accepted =
+        (result === undefined ? undefined : acceptance(result, 250)) ??
+        reply(250, undefined, `OK id=${writer.id}`);
       const arrived = arrivalLine({
         id: writer.id,
         sender: incoming.envelope.sender,
@@ -97,7 +127,9 @@ export function createMessageSink(parts: EdgeParts, incoming: Incoming, writer: 
       if (recipients.length === 0) {
         await writer.abort();
         parts.logs.main(arrived);
-        parts.logs.main(`${writer.id} => blackhole (${result?.verdict === 'discard' ? 'DATA' : 'RCPT'} ACL discarded recipients)${result?.logMessage === undefined ? '' : `: ${result.logMessage}`}`);
+        parts.logs.main(
+          `${writer.id} => blackhole (${result?.verdict === 'discard' ? 'DATA' : 'RCPT'} ACL discarded recipients)${result?.logMessage === undefined ? '' : `: ${result.logMessage}`}`,
+        );
         parts.logs.main(`${writer.id} Completed`);
         return { reply: accepted };
       }
@@ -136,7 +168,10 @@ export function createMessageSink(parts: EdgeParts, incoming: Incoming, writer: 
 async function holdBack(parts: EdgeParts, claim: Claim, freeze: boolean, nowMs: number): Promise<void> {
   const nextAttemptAtMs = nowMs + parts.queueIntervalMs;
   await parts.spool.record(claim, {
-    outcomes: claim.entry.states.map((_, recipient) => ({ recipient, state: { kind: 'pending', nextAttemptAtMs, attempts: 0 } })),
+    outcomes: claim.entry.states.map((_, recipient) => ({
+      recipient,
+      state: { kind: 'pending', nextAttemptAtMs, attempts: 0 },
+    })),
     ...(freeze ? { frozenAtMs: nowMs } : {}),
     release: true,
   });
@@ -145,11 +180,24 @@ async function holdBack(parts: EdgeParts, claim: Claim, freeze: boolean, nowMs: 
 function commitFailure(error: unknown): [Verdict, string, true] {
   const reason = error instanceof Error ? error.message : String(error);
   if (error instanceof MailError && error.code === 'NO_SPACE')
-    return [{ reply: reply(452, '4.3.1', 'space shortage, please try later') }, `space shortage: ${reason}`, true];
-  return [{ reply: reply(451, '4.3.0', 'Temporary local problem - please try later') }, `cannot store the message: ${reason}`, true];
+    return [
+      { reply: reply(452, '4.3.1', 'space shortage, please try later') },
+      `space shortage: ${reason}`,
+      true,
+    ];
+  return [
+    { reply: reply(451, '4.3.0', 'Temporary local problem - please try later') },
+    `cannot store the message: ${reason}`,
+    true,
+  ];
 }
 
-function receivedText(parts: EdgeParts, incoming: Incoming, recipients: readonly Recipient[], id: string): string {
+function receivedText(
+  parts: EdgeParts,
+  incoming: Incoming,
+  recipients: readonly Recipient[],
+  id: string,
+): string {
   const { reception } = incoming;
   const [only, second] = recipients;
   return receivedField({

@@ -16,7 +16,13 @@ import { reply, replyFromText } from '../../mail/reply.ts';
 import { logText } from '../../observe/log-text.ts';
 import { clientField, rejectionLine } from '../../observe/reception-lines.ts';
 import { route } from '../../router/route.ts';
-import type { ClientFacts, HandlerFactory, MailCommand, SessionHandler, Verdict } from '../../smtp/server/handler.ts';
+import type {
+  ClientFacts,
+  HandlerFactory,
+  MailCommand,
+  SessionHandler,
+  Verdict,
+} from '../../smtp/server/handler.ts';
 import type { Verifier } from '../../verify/verifier.ts';
 import { createVerifier } from '../../verify/verify.ts';
 import { createMessageSink } from './message-sink.ts';
@@ -122,7 +128,11 @@ function createSession(parts: EdgeParts, client: ClientFacts): SessionHandler {
   }
 
   /** Runs the ACL of a phase; undefined where the option is not set. */
-  function check(phase: AclPhase, acl: string | undefined, scope: ExpandScope): Promise<AclResult> | AclResult | undefined {
+  function check(
+    phase: AclPhase,
+    acl: string | undefined,
+    scope: ExpandScope,
+  ): Promise<AclResult> | AclResult | undefined {
     if (acl === undefined) return undefined;
     return runAcl(acl, {
       acls: parts.acls,
@@ -152,7 +162,10 @@ function createSession(parts: EdgeParts, client: ClientFacts): SessionHandler {
       case 'defer':
       case 'drop':
         logRejection(what, result);
-        return { reply: refusal(result, phase, lasting.noMultilineResponses), close: result.verdict === 'drop' };
+        return {
+          reply: refusal(result, phase, lasting.noMultilineResponses),
+          close: result.verdict === 'drop',
+        };
       default:
         return assertNever(result.verdict);
     }
@@ -160,15 +173,24 @@ function createSession(parts: EdgeParts, client: ClientFacts): SessionHandler {
 
   return {
     get policy() {
-      return { enforceSync: lasting.enforceSync, pipelining: lasting.noPipelining === true ? false : undefined };
+      return {
+        enforceSync: lasting.enforceSync,
+        pipelining: lasting.noPipelining === true ? false : undefined,
+      };
     },
 
     async connect() {
-      const refused = judge('connect', await check('connect', options.acl_smtp_connect, scopeOf()), 'connection in "connect" ACL');
+      const refused = judge(
+        'connect',
+        await check('connect', options.acl_smtp_connect, scopeOf()),
+        'connection in "connect" ACL',
+      );
       if (refused !== undefined) return { ...refused, close: true };
       const banner = await expandText(options.smtp_banner, scopeOf());
       if (banner.kind !== 'ok') {
-        logs.panic(`expansion of smtp_banner failed: ${banner.kind === 'forced-fail' ? 'forced failure' : logText(banner.reason)}`);
+        logs.panic(
+          `expansion of smtp_banner failed: ${banner.kind === 'forced-fail' ? 'forced failure' : logText(banner.reason)}`,
+        );
         return { reply: reply(421, '4.3.0', 'Temporary local problem - please try later'), close: true };
       }
       return { reply: replyFromText(220, undefined, banner.text) };
@@ -186,7 +208,10 @@ function createSession(parts: EdgeParts, client: ClientFacts): SessionHandler {
       }
       const name = connection.hostName === undefined ? command.argument : connection.hostName;
       const greeting = `${main.primaryHostname} Hello ${name} [${client.remoteAddress}]`;
-      return { reply: (result === undefined ? undefined : acceptance(result, 250)) ?? reply(250, undefined, greeting) };
+      return {
+        reply:
+          (result === undefined ? undefined : acceptance(result, 250)) ?? reply(250, undefined, greeting),
+      };
     },
 
     async mail(command) {
@@ -214,18 +239,27 @@ function createSession(parts: EdgeParts, client: ClientFacts): SessionHandler {
         transaction = undefined;
         return refused;
       }
-      return { reply: (result === undefined ? undefined : acceptance(result, 250)) ?? reply(250, '2.1.0', 'OK') };
+      return {
+        reply: (result === undefined ? undefined : acceptance(result, 250)) ?? reply(250, '2.1.0', 'OK'),
+      };
     },
 
     async rcpt(recipient) {
       if (transaction === undefined) return { reply: reply(503, '5.5.1', 'sender not yet given') };
       const { facts, recipients } = transaction;
       facts.rcptCount++;
-      const address = recipient.address.domain === '' ? { ...recipient.address, domain: main.qualifyRecipient as Domain } : recipient.address;
+      const address =
+        recipient.address.domain === ''
+          ? { ...recipient.address, domain: main.qualifyRecipient as Domain }
+          : recipient.address;
       const what = `RCPT ${formatPath(address)}`;
       if (options.acl_smtp_rcpt === undefined) {
         // As in Exim: without an ACL nobody may send to anybody.
-        logRejection(what, { verdict: 'deny', logMessage: 'acl_smtp_rcpt is not set', logTargets: ['main', 'reject'] });
+        logRejection(what, {
+          verdict: 'deny',
+          logMessage: 'acl_smtp_rcpt is not set',
+          logTargets: ['main', 'reject'],
+        });
         return { reply: reply(550, '5.7.1', 'Administrative prohibition') };
       }
       const scope = scopeOf({ local: address.local, domain: address.domain.toLowerCase() });
@@ -236,7 +270,10 @@ function createSession(parts: EdgeParts, client: ClientFacts): SessionHandler {
         recipients.push({ ...recipient, address });
         facts.recipients = recipients.map((r) => r.address);
       }
-      return { reply: (result === undefined ? undefined : acceptance(result, 250)) ?? reply(250, '2.1.5', 'Accepted') };
+      return {
+        reply:
+          (result === undefined ? undefined : acceptance(result, 250)) ?? reply(250, '2.1.5', 'Accepted'),
+      };
     },
 
     async data() {
@@ -266,7 +303,10 @@ function createSession(parts: EdgeParts, client: ClientFacts): SessionHandler {
           queueOnly: t.controls.queueOnly === true,
           freeze: t.controls.freeze !== undefined,
           checkData: (headers: () => readonly HeaderField[]) => {
-            const result = check('data', options.acl_smtp_data, { ...scopeOf(), message: { ...t.facts, headers } });
+            const result = check('data', options.acl_smtp_data, {
+              ...scopeOf(),
+              message: { ...t.facts, headers },
+            });
             return result === undefined ? undefined : Promise.resolve(result);
           },
           logRejection,
@@ -282,23 +322,34 @@ function createSession(parts: EdgeParts, client: ClientFacts): SessionHandler {
     async vrfy(argument) {
       const result = await check('vrfy', options.acl_smtp_vrfy, scopeOf());
       // As in Exim: VRFY is refused unless an ACL allows it.
-      if (result?.verdict !== 'accept') return judge('vrfy', result, `VRFY ${argument}`) ?? { reply: reply(252, '2.5.2', 'Administrative prohibition') };
+      if (result?.verdict !== 'accept')
+        return (
+          judge('vrfy', result, `VRFY ${argument}`) ?? {
+            reply: reply(252, '2.5.2', 'Administrative prohibition'),
+          }
+        );
       return { reply: reply(252, '2.5.2', 'Cannot VRFY user, but will accept message and attempt delivery') };
     },
 
     protocolError(what) {
       switch (what.kind) {
         case 'syntax':
-          logs.main(`SMTP protocol error from ${clientField(logged())}: ${logText(what.reason)}: ${logText(what.command)}`);
+          logs.main(
+            `SMTP protocol error from ${clientField(logged())}: ${logText(what.reason)}: ${logText(what.command)}`,
+          );
           return;
         case 'limit':
           logs.main(`SMTP call from ${clientField(logged())} dropped: ${logText(what.reason)}`);
           return;
         case 'timeout':
-          logs.main(`SMTP command timeout on connection from ${clientField(logged())} (${logText(what.during)})`);
+          logs.main(
+            `SMTP command timeout on connection from ${clientField(logged())} (${logText(what.during)})`,
+          );
           return;
         case 'lost':
-          logs.main(`unexpected disconnection while reading SMTP command from ${clientField(logged())} (${logText(what.during)})`);
+          logs.main(
+            `unexpected disconnection while reading SMTP command from ${clientField(logged())} (${logText(what.during)})`,
+          );
           return;
         default:
           assertNever(what);

@@ -17,12 +17,16 @@ export function smtpAddresses(options: ConfigModel['main'], oX: string | undefin
   const given = oX === undefined ? [] : splitList(oX);
   const isPort = (item: string): boolean => !/[.:]/.test(item);
   const ports = given.some(isPort) ? given.filter(isPort) : splitList(options.daemon_smtp_ports);
-  const interfaces = given.some((item) => !isPort(item)) ? given.filter((item) => !isPort(item)) : options.local_interfaces;
+  const interfaces = given.some((item) => !isPort(item))
+    ? given.filter((item) => !isPort(item))
+    : options.local_interfaces;
   const numbers = ports.filter((p) => p !== '').map((p) => portNumber(p, 'daemon_smtp_ports'));
-  return interfaces.filter((item) => item !== '').flatMap((item) => {
-    const { host, port } = readInterface(item);
-    return port === undefined ? numbers.map((n) => ({ host, port: n })) : [{ host, port }];
-  });
+  return interfaces
+    .filter((item) => item !== '')
+    .flatMap((item) => {
+      const { host, port } = readInterface(item);
+      return port === undefined ? numbers.map((n) => ({ host, port: n })) : [{ host, port }];
+    });
 }
 
 function readInterface(item: string): { readonly host: string; readonly port?: number } {
@@ -31,6 +35,9 @@ function readInterface(item: string): { readonly host: string; readonly port?: n
   const found = bracketed ?? dotted;
   const host = found?.[1] ?? item;
   const address = host === '::0' ? '::' : host;
-  if (isIP(address) === 0) throw new Error(`local_interfaces: "${item}" is not an IP address, or one with a port`);
-  return found === null ? { host: address } : { host: address, port: portNumber(found[2] ?? '', 'local_interfaces') };
+  if (isIP(address) === 0)
+    throw new Error(`local_interfaces: "${item}" is not an IP address, or one with a port`);
+  return found === null
+    ? { host: address }
+    : { host: address, port: portNumber(found[2] ?? '', 'local_interfaces') };
 }

@@ -17,7 +17,17 @@ import { mail } from './commands/mail.ts';
 import { help, notOffered, quit, rset, vrfy } from './commands/other.ts';
 import { noteRefusal, rcpt } from './commands/rcpt.ts';
 import type { SessionHandler, SessionOptions } from './handler.ts';
-import { abandonTransaction, deliverVerdict, enforcesSync, localProblem, offersPipelining, protocolError, say, sayText, type SessionState } from './state.ts';
+import {
+  abandonTransaction,
+  deliverVerdict,
+  enforcesSync,
+  localProblem,
+  offersPipelining,
+  protocolError,
+  say,
+  sayText,
+  type SessionState,
+} from './state.ts';
 import { wordCommandError } from './wording.ts';
 
 /**

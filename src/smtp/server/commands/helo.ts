@@ -1,7 +1,14 @@
 import { isPositive, type Reply } from '../../../mail/reply.ts';
 import { isHeloName } from '../../../protocol/command.ts';
 import type { Next } from '../../../protocol/dialogue.ts';
-import { abandonTransaction, deliverVerdict, offersPipelining, protocolError, say, type SessionState } from '../state.ts';
+import {
+  abandonTransaction,
+  deliverVerdict,
+  offersPipelining,
+  protocolError,
+  say,
+  type SessionState,
+} from '../state.ts';
 
 /** HELO and EHLO (RFC 5321 §4.1.1.1). Either ends a transaction that is under way. */
 export async function helo(s: SessionState, verb: 'HELO' | 'EHLO', argument: string): Promise<Next> {

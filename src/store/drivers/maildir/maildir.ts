@@ -166,7 +166,8 @@ function maildirRule(location: string | undefined): (user: MailUser) => MailLoca
 
 /** Node writes paths as UTF-8: octets of a user name beyond ASCII must be that, or there is no such path. */
 function locationOf(location: string | undefined, user: MailUser): MailLocation {
-  if (location === undefined) return { kind: 'refused', reason: 'nobody says where the mail of this user lies' };
+  if (location === undefined)
+    return { kind: 'refused', reason: 'nobody says where the mail of this user lies' };
   return expandMailLocation(location, user);
 }
 
