@@ -1,4 +1,5 @@
 /** What `bin/mailchute` does. */
+import type { Running } from './serve.ts';
 import { mkdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { version } from './version.ts';
@@ -79,7 +80,7 @@ async function serveFile(
   file: string,
   defines: ReadonlyMap<string, string>,
   parts: 'all' | 'stores',
-  onReady: (running: import('./serve.ts').Running) => void,
+  onReady: (running: Running) => void,
   echo?: (line: string) => void,
 ): Promise<number> {
   const [{ loadOrComplain }, { serve }] = await Promise.all([

@@ -41,7 +41,7 @@ export function parseSendWords(words: readonly string[], read: (file: string) =>
   for (let i = 0; i < words.length; i += 2) {
     const value = words[i + 1];
     if (value === undefined) return `${words[i]} needs a value\n${sendUsage}`;
-    switch (words[i]) {
+    switch (words[i] ?? '') {
       case '--server':
         server = value;
         break;

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import { assert as check, constantFrom, property, string } from 'fast-check';
 import {
   formatAddress,
   formatPath,
@@ -65,10 +65,10 @@ test('domains compare without case', () => {
 });
 
 test('no text breaks the reader, and what it takes has no line end and no space outside quotes', () => {
-  fc.assert(
-    fc.property(
-      fc.string({
-        unit: fc.constantFrom('a', '.', '@', '"', '\\', ' ', '\r', '\n', '\0', '[', ']', '<', '\xe9'),
+  check(
+    property(
+      string({
+        unit: constantFrom('a', '.', '@', '"', '\\', ' ', '\r', '\n', '\0', '[', ']', '<', '\xe9'),
       }),
       (text) => {
         const a = parseAddress(text);

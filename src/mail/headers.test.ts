@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import { assert as check, constantFrom, property, string } from 'fast-check';
 import { findHeader, headerBody, parseHeaderFields } from './headers.ts';
 
 test('fields keep their folding, and the blank line ends them', () => {
@@ -19,8 +19,8 @@ test('a line that is no field has no name, and nothing is lost', () => {
     { name: '', raw: 'no colon here\r\n' },
     { name: '', raw: 'bad name: x\r\n' },
   ]);
-  fc.assert(
-    fc.property(fc.string({ unit: fc.constantFrom('a', ':', ' ', '\r\n', '\r\n ', '\t') }), (text) => {
+  check(
+    property(string({ unit: constantFrom('a', ':', ' ', '\r\n', '\r\n ', '\t') }), (text) => {
       const joined = parseHeaderFields(text)
         .map((f) => f.raw)
         .join('');

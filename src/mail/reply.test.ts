@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import fc from 'fast-check';
+import { assert as check, property, string } from 'fast-check';
 import {
   formatReply,
   isPermanent,
@@ -20,8 +20,8 @@ test('one line and several', () => {
 });
 
 test('no text can add a line that is not counted', () => {
-  fc.assert(
-    fc.property(fc.string(), (text) => {
+  check(
+    property(string(), (text) => {
       const r = replyFromText(451, undefined, text);
       const wire = formatReply(r);
       assert.equal(wire.split('\r\n').length - 1, r.lines.length);

@@ -76,7 +76,7 @@ export function readAddress(text: string): { readonly user: string; readonly n: 
 }
 
 export function fateOf(user: string): Fate {
-  const fate = /^[a-z]+/.exec(user)?.[0];
+  const fate = /^[a-z]+/.exec(user)?.[0] ?? '';
   switch (fate) {
     case 'good':
     case 'late':

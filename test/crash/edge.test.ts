@@ -118,10 +118,11 @@ mailboxes:
 async function makeWorld(t: TestContext, name: string, sections: (folder: string) => string): Promise<World> {
   const seed = Number(process.env['MAILCHUTE_CRASH_SEED'] ?? Math.floor(Math.random() * 1_000_000));
   t.diagnostic(`MAILCHUTE_CRASH_SEED=${seed}`);
-  const { path: folder, remove } = temporaryFolder(name);
-  const cleanup: (() => unknown)[] = [remove];
+  const temporary = temporaryFolder(name);
+  const folder = temporary.path;
+  const cleanup: (() => unknown)[] = [() => temporary.remove()];
   t.after(async () => {
-    for (const undo of cleanup.reverse()) await undo();
+    for (const undo of cleanup.toReversed()) await undo();
   });
   const port = await quietPort();
   fs.writeFileSync(

@@ -127,7 +127,7 @@ for (const link of ['tcp', 'unix'] as const)
     });
 
     test('octets and dots arrive as they were sent', async () => {
-      const body = `.\n..\n.leading\n${'8-bit: \xe4\xf6\xfc \xff\n'}long ${'x'.repeat(900)}\n\n.end.`;
+      const body = `.\n..\n.leading\n8-bit: \xe4\xf6\xfc \xff\nlong ${'x'.repeat(900)}\n\n.end.`;
       const sent = await swaks(folder.path, askingPort, {
         to: ['bob@example.test'],
         content: letterText('octets', body),

@@ -3,7 +3,6 @@
  * (Exim manual, "Single-key lookup types").
  */
 import { BlockList, isIPv4, isIPv6 } from 'node:net';
-import type { Awaitable } from '../../expand/scope.ts';
 import type { DriverAnswer, LookupDriver } from '../lookup.ts';
 import { createFileCache, type FileCacheOptions, type FileContent } from './file-cache.ts';
 import { foldKey, readEntries, type Entry } from './line-file.ts';
@@ -14,7 +13,7 @@ export interface WildServices {
   /** Searches a caseless regular expression in a text; a string is what is wrong with the expression. */
   matchRegex(pattern: string, subject: string): boolean | string;
   /** Expands a key of a wildlsearch file; undefined where that fails. */
-  expandKey(key: string): Awaitable<string | undefined>;
+  expandKey(key: string): string | undefined | Promise<string | undefined>;
 }
 
 function readAll(text: string): readonly Entry[] {
@@ -64,7 +63,7 @@ export function createWildlsearch(services: WildServices, cacheOptions: FileCach
     start: number,
     key: string,
     options: readonly string[],
-  ): Awaitable<DriverAnswer> => {
+  ): DriverAnswer | Promise<DriverAnswer> => {
     for (let i = start; i < entries.length; i++) {
       const entry = entries[i];
       if (entry === undefined) break;
