@@ -27,7 +27,7 @@ const table = {
   list: [folder('mail'), folder('expand'), port('lookup'), node],
   config: [folder('mail'), folder('expand'), folder('list'), node],
   acl: [folder('mail'), folder('expand'), folder('list'), port('lookup'), '^src/verify/verifier\\.ts$'],
-  lookup: [folder('mail'), folder('expand'), node],
+  lookup: [folder('mail')],
   router: [folder('mail'), folder('expand'), folder('list'), port('lookup'), port('directory')],
   verify: [
     folder('mail'),
@@ -41,6 +41,7 @@ const table = {
   ],
   hints: [folder('mail')],
   retry: [folder('mail'), folder('expand')],
+  rewrite: [folder('mail'), folder('expand')],
   spool: [folder('mail')],
   queue: [
     folder('mail'),
@@ -69,10 +70,17 @@ const drivers = {
     folder('lmtp/client'),
     folder('smtp/client'),
     node,
+    'node_modules/koffi',
   ],
   spool: [folder('mail'), folder('net'), port('spool'), node, 'node_modules/lmdb'],
   hints: [folder('mail'), folder('net'), port('hints'), node, 'node_modules/lmdb'],
-  lookup: [folder('mail'), folder('net'), port('lookup'), node],
+  lookup: [
+    folder('mail'),
+    folder('net'),
+    port('lookup'),
+    node,
+    'node_modules/(@types/)?(pg|mysql2|redis|ldapts)/',
+  ],
   directory: [folder('mail'), folder('net'), port('directory'), node],
   store: [folder('mail'), folder('net'), port('store'), node, 'node_modules/koffi'],
 };

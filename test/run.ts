@@ -1,7 +1,7 @@
 // `npm test`: installs the peers that the tests need where it can (root with apt), says which are missing where it
 // cannot, then runs every test file. In CI (CI=true) a skipped test is a failure: a peer that is not there proves nothing.
 import { spawnSync } from 'node:child_process';
-import { globSync } from 'node:fs';
+import { existsSync, globSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
@@ -22,7 +22,17 @@ function install(packages: readonly string[]): void {
   const apt = (...args: string[]): number | null =>
     spawnSync('apt-get', args, { env, stdio: ['ignore', 'ignore', 'inherit'], timeout: 600_000 }).status;
   apt('update', '-qq');
+  const undo = startNoServices();
   apt('install', '-y', '-qq', '--no-install-recommends', ...packages);
+  undo();
+}
+
+/** Keeps packages from starting their servers: the tests start their own (invoke-rc.d(8), policy-rc.d). */
+function startNoServices(): () => void {
+  const policy = '/usr/sbin/policy-rc.d';
+  if (existsSync(policy)) return () => undefined;
+  writeFileSync(policy, '#!/bin/sh\nexit 101\n', { mode: 0o755 });
+  return () => rmSync(policy, { force: true });
 }
 
 const absent = missingPackages();

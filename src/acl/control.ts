@@ -8,6 +8,8 @@ export interface AclControls {
   freeze?: { readonly tell: boolean };
   /** No delivery at once: the next queue run does it. */
   queueOnly?: boolean;
+  /** The message comes from a user's program: what it lacks is added. */
+  submission?: { readonly senderRetain: boolean };
   enforceSync?: boolean;
   noMultilineResponses?: boolean;
   noPipelining?: boolean;
@@ -55,6 +57,7 @@ const rows: ReadonlyMap<string, Row> = new Map<string, Row>([
     { allowed: ofSmtp, read: plain('no_multiline_responses', { noMultilineResponses: true }) },
   ],
   ['no_pipelining', { allowed: ofSmtp, read: plain('no_pipelining', { noPipelining: true }) }],
+  ['submission', { allowed: (p) => p === 'mail' || p === 'rcpt' || p === 'predata', read: readSubmission }],
   ['queue', { allowed: ofMessage, read: plain('queue', { queueOnly: true }) }],
   ['queue_only', { allowed: ofMessage, read: plain('queue_only', { queueOnly: true }) }],
 ]);
@@ -66,10 +69,25 @@ function readFreeze(options: readonly string[]): AclControl | undefined {
   return undefined;
 }
 
+/** `domain=` and `name=` hold for authenticated clients, of which there are none. */
+function readSubmission(options: readonly string[]): AclControl | undefined {
+  if (!options.every((o) => o === 'sender_retain' || /^(?:domain|name)=/.test(o))) return undefined;
+  const senderRetain = options.includes('sender_retain');
+  return { kind: 'set', name: 'submission', controls: { submission: { senderRetain } } };
+}
+
 const unsupported: ReadonlySet<string> = new Set(
   `allow_auth_unadvertised cutthrough_delivery debug dscp dmarc_enable_forensic fakedefer fakereject no_callout_flush
-   no_delay_flush no_mbox_unspool submission suppress_local_fixups utf8_downconvert`.split(/\s+/),
+   no_delay_flush no_mbox_unspool suppress_local_fixups utf8_downconvert`.split(/\s+/),
 );
+
+/** Every control of Exim that is understood, for the generated reference. */
+export function listControls(): readonly { readonly name: string; readonly works: boolean }[] {
+  return [
+    ...[...rows.keys()].map((name) => ({ name, works: true })),
+    ...[...unsupported].map((name) => ({ name, works: false })),
+  ];
+}
 
 /** Reads `name/option/...`; a text is what is wrong with it. */
 export function parseControl(text: string): AclControl | string {

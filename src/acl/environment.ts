@@ -12,6 +12,8 @@ export interface AclLogEntry {
   readonly logs: readonly LogName[];
   /** Exim puts the host (`H=name [address]`) in front. */
   readonly withHost: boolean;
+  /** The item of `log_selector` that it belongs to; absent where it is always logged. */
+  readonly item?: 'acl_warn_skipped' | 'sender_verify_fail';
 }
 
 /** What ACLs remember while one message comes in; a new one for every MAIL. */

@@ -73,6 +73,7 @@ function senderDetails({ env }: AclState, verdict: AclVerdict): string | undefin
     text: `sender verify ${sender.kind} for <${sender.address}>${why}`,
     logs: ['main', 'reject'],
     withHost: true,
+    item: 'sender_verify_fail',
   });
   return verdict === 'defer' ? undefined : `Verification failed for <${sender.address}>\n${sender.message}`;
 }

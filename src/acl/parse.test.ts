@@ -97,7 +97,7 @@ const mistakes: readonly (readonly [text: string, problem: string])[] = [
   ['warn delay = 5', '1:14 syntax error in argument for "delay" modifier: "5" is not a time value'],
   ['warn control = freez', '1:16 unknown control "freez", did you mean "freeze"?'],
   ['warn control = freeze/x', '1:16 syntax error in "control=freeze/x"'],
-  ['warn control = submission', '1:16 control = submission is not supported'],
+  ['warn control = fakereject', '1:16 control = fakereject is not supported'],
   ['deny verify = helo', '1:15 verify = helo is not supported'],
   [
     'deny verify = foo',

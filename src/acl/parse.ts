@@ -1,5 +1,6 @@
 /** Reads ACLs (Exim manual, "Format of an ACL"). Everything wrong is told, each with its place; nothing throws. */
 import { constantText, parseTemplate, type Template } from '../expand/expand.ts';
+import { taintProblems } from '../expand/taint.ts';
 import type { MatchKind } from '../expand/scope.ts';
 import { compileList } from '../list/compile.ts';
 import type { Diagnostic, SourcePosition, SourceText } from '../mail/diagnostic.ts';
@@ -164,7 +165,7 @@ function readListCondition(
   if (template === undefined) return undefined;
   const constant = constantText(template);
   if (constant !== undefined) {
-    const { problems } = compileList(listKinds[list], constant, false);
+    const { problems } = compileList(listKinds[list], constant, { tainted: false });
     for (const problem of problems) complain(reader, value.position, problem);
     if (problems.length > 0) return undefined;
   }
@@ -249,7 +250,11 @@ function readSet(reader: Reader, position: SourcePosition, after: SourceText): S
 
 function readTemplate(reader: Reader, value: SourceText): Template | undefined {
   const template = parseTemplate(value.text);
-  if (template.kind === 'template') return template;
+  if (template.kind === 'template') {
+    for (const { offset, message } of taintProblems(template.ast))
+      reader.diagnostics.push({ severity: 'warning', position: positionAt(value, offset), message });
+    return template;
+  }
   return complain(
     reader,
     positionAt(value, template.offset),

@@ -139,6 +139,7 @@ test('a sender is verified once a message, and why it failed is told once', asyn
       text: 'sender verify fail for <s@sender.test>: Unrouteable address',
       logs: ['main', 'reject'],
       withHost: true,
+      item: 'sender_verify_fail',
     },
   ]);
   const again = await runAcl('main', { ...env, memory: newAclMemory() });

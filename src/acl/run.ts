@@ -59,7 +59,7 @@ function withAclCalls(state: AclState): ExpandScope {
       state.userMessage = userMessage;
       state.logMessage = logMessage;
       return {
-        verdict: outcome === 'ok' ? 'accept' : outcome === 'fail' || outcome === 'drop' ? 'deny' : 'defer',
+        verdict: verdicts[outcome],
         message,
       };
     };
@@ -69,6 +69,17 @@ function withAclCalls(state: AclState): ExpandScope {
   };
   return { ...scope, services: { ...scope.services, callAcl } };
 }
+
+/** How the outcome of a called ACL reads in an expansion. */
+const verdicts: Readonly<Record<Outcome, AclCallAnswer['verdict']>> = {
+  ok: 'accept',
+  discard: 'accept',
+  ignored: 'accept',
+  fail: 'deny',
+  drop: 'deny',
+  defer: 'defer',
+  error: 'error',
+};
 
 type AclCallAnswer = Awaited<ReturnType<NonNullable<ExpandServices['callAcl']>>>;
 

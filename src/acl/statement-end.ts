@@ -96,6 +96,7 @@ export function warn(state: AclState, outcome: Outcome): void {
       text: `Warning: ACL "warn" statement skipped: condition test deferred${why}`,
       logs: ['main'],
       withHost: true,
+      item: 'acl_warn_skipped',
     });
     return;
   }

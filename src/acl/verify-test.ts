@@ -14,7 +14,7 @@ export interface CalloutTest {
 }
 
 export interface VerifyTest {
-  readonly what: 'recipient' | 'sender';
+  readonly what: 'recipient' | 'sender' | 'header_syntax';
   /** `sender=address`: verify this in place of the message's sender. */
   readonly address?: Address;
   /** A temporary failure of routing counts as success. */
@@ -32,7 +32,6 @@ const otherTests = new Set([
   'csa',
   'header_names_ascii',
   'header_sender',
-  'header_syntax',
   'helo',
   'not_blind',
   'reverse_host_lookup',
@@ -45,6 +44,11 @@ export function parseVerify(text: string): VerifyTest | string {
   const what = (equals < 0 ? first : first.slice(0, equals)).trim();
   const given = equals < 0 ? undefined : first.slice(equals + 1).trim();
   if (otherTests.has(what)) return `verify = ${what} is not supported`;
+  if (what === 'header_syntax') {
+    return given === undefined && options.length === 0
+      ? { what, deferOk: false, noDetails: false }
+      : `unexpected options in ACL condition "verify ${text}"`;
+  }
   if (what !== 'recipient' && what !== 'sender')
     return `expected "sender[=address]" or "recipient" at start of ACL condition "verify ${text}"`;
   if (given !== undefined && what === 'recipient')

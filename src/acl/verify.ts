@@ -2,13 +2,26 @@
 import { formatAddress, type Address, type Domain, type LocalPart } from '../mail/address.ts';
 import type { Awaitable } from '../expand/scope.ts';
 import type { CalloutOptions, VerifyRequest, VerifyResult } from '../verify/verifier.ts';
+import { headerSyntaxFault } from './header-syntax.ts';
 import { maxRemembered } from './environment.ts';
 import { fail, type AclState, type Outcome } from './state.ts';
 import { messagePhases, phases } from './tables.ts';
 import type { CalloutTest, VerifyTest } from './verify-test.ts';
 
 export function runVerify(state: AclState, test: VerifyTest, warns: boolean): Awaitable<Outcome> {
+  if (test.what === 'header_syntax') return verifyHeaderSyntax(state);
   return test.what === 'recipient' ? verifyRecipient(state, test, warns) : verifySender(state, test, warns);
+}
+
+function verifyHeaderSyntax(state: AclState): Outcome {
+  const headers = state.scope.message?.headers;
+  if (headers === undefined)
+    return fail(state, `cannot verify header in ACL for ${phases[state.env.phase].title}`);
+  const fault = headerSyntaxFault(headers());
+  if (fault === undefined) return 'ok';
+  // The client is told only what `message` says.
+  state.logMessage = state.facts.verifyMessage = fault;
+  return 'fail';
 }
 
 function verifyRecipient(state: AclState, test: VerifyTest, warns: boolean): Awaitable<Outcome> {

@@ -11,9 +11,7 @@ const startTimeoutMs = 60_000;
  */
 export function startInBackground(program: 'exim', words: readonly string[]): Promise<number> {
   const launcher = path.resolve(import.meta.dirname, '../../bin', program);
-  const rest = words.some((w) => w === '-bd')
-    ? words.map((w) => (w === '-bd' ? '-bdf' : w))
-    : ['-bdf', ...words];
+  const rest = words.map((w) => (w === '-bd' ? '-bdf' : w));
   const child = spawn(launcher, rest, { detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
   return new Promise((resolve) => {
     let said = '';
@@ -38,6 +36,7 @@ export function startInBackground(program: 'exim', words: readonly string[]): Pr
       console.error(`${program}: ${error.message}`);
       finish(1);
     });
-    child.on('exit', (code) => finish(code ?? 1));
+    // Not on 'exit': what it said last would be lost.
+    child.on('close', (code) => finish(code ?? 1));
   });
 }

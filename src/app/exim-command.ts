@@ -3,9 +3,8 @@ import { existsSync } from 'node:fs';
 import { type EximArguments, parseEximArguments } from '../cli/exim-arguments.ts';
 import { parseTimeInterval } from '../mail/time-interval.ts';
 import { startInBackground } from './background.ts';
-
-/** Where the configuration is when -C does not say. */
-export const defaultConfigFile = '/etc/mailchute/mailchute.conf';
+import { chooseConfigFile } from './config-file.ts';
+import type { Edge } from './edge/edge.ts';
 
 export async function runExim(words: readonly string[]): Promise<number> {
   const parsed = parseEximArguments(words, parseTimeInterval);
@@ -22,17 +21,49 @@ export async function runExim(words: readonly string[]): Promise<number> {
       return runDaemon(a);
     case 'queue-run':
       return runQueueOnce(a);
+    case 'expand':
+      return expandTexts(a);
+    case 'test-rewrite':
+    case 'test-retry': {
+      const { testRules } = await import('./test-rules.ts');
+      return testRules(a);
+    }
+    case 'address-test':
+    case 'verify-recipient':
+    case 'verify-sender': {
+      const { testAddresses } = await import('./address-test.ts');
+      return testAddresses(a, a.mode, process.stdin, (line) => console.log(line));
+    }
+    case 'print': {
+      const { printConfig } = await import('./print-config.ts');
+      return printConfig(a);
+    }
+  }
+}
+
+async function expandTexts(a: EximArguments): Promise<number> {
+  const [{ loadOrComplain }, { runExpandCommand }] = await Promise.all([
+    import('./load-or-complain.ts'),
+    import('./expand-command.ts'),
+  ]);
+  const program = loadOrComplain(chooseConfigFile(a.configFile), a.defines, (line) => console.error(line));
+  if (program === undefined) return 1;
+  try {
+    return await runExpandCommand(program, a, process.stdin, process.stdout);
+  } finally {
+    await program.closeLookups();
   }
 }
 
 async function printVersion(a: EximArguments): Promise<number> {
   const { versionText } = await import('./version-text.ts');
   console.log(versionText());
-  const file = a.configFile ?? defaultConfigFile;
+  const file = chooseConfigFile(a.configFile);
   if (a.configFile === undefined && !existsSync(file)) return 0;
   const { loadOrComplain } = await import('./load-or-complain.ts');
   const program = loadOrComplain(file, a.defines, (line) => console.error(line));
   if (program === undefined) return 1;
+  console.log(`Configuration file search path is ${a.configFile ?? file}`);
   console.log(`Configuration file is ${file}`);
   return 0;
 }
@@ -42,7 +73,7 @@ async function runDaemon(a: EximArguments): Promise<number> {
     import('./load-or-complain.ts'),
     import('./serve.ts'),
   ]);
-  const file = a.configFile ?? defaultConfigFile;
+  const file = chooseConfigFile(a.configFile);
   const program = loadOrComplain(file, a.defines, (line) => console.error(line));
   if (program === undefined) return 1;
   try {
@@ -62,25 +93,35 @@ async function runDaemon(a: EximArguments): Promise<number> {
 }
 
 async function runQueueOnce(a: EximArguments): Promise<number> {
-  const [{ loadOrComplain }, { openProgramLogs }, { startEdge }] = await Promise.all([
+  const [{ loadOrComplain }, { openProgramLogs }, { startEdge }, { selectedLogItems }] = await Promise.all([
     import('./load-or-complain.ts'),
     import('./serve.ts'),
     import('./edge/edge.ts'),
+    import('../config/log-selector.ts'),
   ]);
-  const program = loadOrComplain(a.configFile ?? defaultConfigFile, a.defines, (line) => console.error(line));
+  const program = loadOrComplain(chooseConfigFile(a.configFile), a.defines, (line) => console.error(line));
   if (program === undefined) return 1;
   const logs = openProgramLogs(program);
-  const edge = await startEdge({
-    program,
-    logs,
-    queueIntervalMs: undefined,
-    listen: undefined,
-    serve: false,
-  });
-  logs.main(`Start queue run: pid=${process.pid}`);
-  await edge.queueRun({});
-  logs.main(`End queue run: pid=${process.pid}`);
-  await edge.stop();
+  let edge: Edge;
+  try {
+    edge = await startEdge({
+      program,
+      logs,
+      queueIntervalMs: undefined,
+      listen: undefined,
+      serve: false,
+    });
+  } catch (error) {
+    console.error(`exim: ${error instanceof Error ? error.message : String(error)}`);
+    logs.close();
+    return 1;
+  }
+  const runs = selectedLogItems(program.model.main.log_selector ?? '').has('queue_run');
+  if (runs) logs.main(`Start queue run: pid=${process.pid}`);
+  await edge.queueRun({ untried: true });
+  if (runs) logs.main(`End queue run: pid=${process.pid}`);
+  await edge.stop(10_000);
+  await program.closeLookups();
   logs.close();
   return 0;
 }

@@ -1,22 +1,22 @@
 /** What expansions see before there is a connection or a message, and the services behind lookups and lists. */
-import { lookup as lookupName, reverse } from 'node:dns/promises';
+import { lookup as lookupName, lookupService, reverse } from 'node:dns/promises';
 import type { ConfigModel } from '../config/model.ts';
+import { keptEnvironment } from './environment.ts';
 import { expandText } from '../expand/expand.ts';
 import { compileRegex } from '../expand/regex.ts';
 import type { ExpandScope, ExpandServices, MainFacts } from '../expand/scope.ts';
 import { createLists, thisMachine, type Lists } from '../list/match.ts';
 import type { HostFact } from '../list/model.ts';
-import { createDsearch } from '../lookup/drivers/dsearch.ts';
-import { createJson } from '../lookup/drivers/json.ts';
-import { createLsearch } from '../lookup/drivers/lsearch.ts';
-import { createPasswd } from '../lookup/drivers/passwd.ts';
-import { createIplsearch, createNwildlsearch, createWildlsearch } from '../lookup/drivers/wildlsearch.ts';
-import { createLookups } from '../lookup/lookup.ts';
+import { createLookups } from '../lookup/lookups.ts';
+import { makeDnsClient, makeLookupDrivers } from './lookup-drivers.ts';
+import { mailHosts } from './mail-hosts.ts';
 
 export interface ScopeParts {
   readonly main: MainFacts;
   readonly services: ExpandServices;
   readonly lists: Lists;
+  /** Gives up the connections and files of lookups; they are opened anew where they are needed again. */
+  readonly closeLookups: () => Promise<void>;
 }
 
 /** Longest wait for the DNS where a host list needs a name. */
@@ -27,9 +27,10 @@ export function makeScopeParts(model: ConfigModel, hostname: string): ScopeParts
   const { main: options } = model;
   const primaryHostname = options.primary_hostname ?? hostname;
   const qualifyDomain = options.qualify_domain ?? primaryHostname;
+  const dns = makeDnsClient(options);
   const lists = createLists(
     { get: (kind, name) => model.lists[kind].get(name)?.text.text },
-    { ...thisMachine, addressesOf, namesOf },
+    { ...thisMachine, addressesOf, namesOf, mailHostsOf: mailHosts(dns) },
   );
   const facts: MainFacts = {
     primaryHostname,
@@ -38,6 +39,7 @@ export function makeScopeParts(model: ConfigModel, hostname: string): ScopeParts
     spoolDirectory: '',
     configFile: model.file,
     headersCharset: options.headers_charset,
+    environment: keptEnvironment(options.keep_environment ?? [], options.add_environment ?? [], process.env),
   };
   const wild = {
     matchRegex(pattern: string, subject: string): boolean | string {
@@ -51,15 +53,8 @@ export function makeScopeParts(model: ConfigModel, hostname: string): ScopeParts
       return result.kind === 'ok' ? result.text : undefined;
     },
   };
-  const lookup = createLookups([
-    createLsearch(),
-    createWildlsearch(wild),
-    createNwildlsearch(wild),
-    createIplsearch(),
-    createDsearch(),
-    createPasswd(),
-    createJson(),
-  ]);
+  const drivers = makeLookupDrivers(options, wild, dns);
+  const lookup = createLookups(drivers);
   const services: ExpandServices = {
     lookup,
     matchList: lists.matchList,
@@ -68,8 +63,11 @@ export function makeScopeParts(model: ConfigModel, hostname: string): ScopeParts
       return kinds.map((k) => model.lists[k].get(name)?.text.text).find((text) => text !== undefined);
     },
   };
+  const closeLookups = async (): Promise<void> => {
+    await Promise.allSettled(drivers.map(async (d) => d.close?.()));
+  };
   const spoolDirectory = expandAtStart(options.spool_directory, { main: facts, services });
-  return { main: { ...facts, spoolDirectory }, services, lists };
+  return { main: { ...facts, spoolDirectory }, services, lists, closeLookups };
 }
 
 /**
@@ -93,9 +91,27 @@ async function addressesOf(name: string): Promise<HostFact> {
   );
 }
 
+/**
+ * Names of a client by `host_lookup_order` (Exim manual, "host_lookup"): `bydns` asks the DNS, `byaddr` the system, which may
+ * know more. Only names that lead back to the address count.
+ */
+export async function clientNames(address: string, order: readonly string[]): Promise<HostFact> {
+  let last: HostFact = { kind: 'missing' };
+  for (const way of order) {
+    const question =
+      way === 'byaddr' ? lookupService(address, 0).then((found) => [found.hostname]) : reverse(address);
+    last = await confirmed(await withDeadline(question, address), address);
+    if (last.kind === 'found') return last;
+  }
+  return last;
+}
+
 /** Names that the DNS gives for an address and that lead back to it (Exim manual, "Host names in host lists"). */
 async function namesOf(address: string): Promise<HostFact> {
-  const names = await withDeadline(reverse(address), address);
+  return confirmed(await withDeadline(reverse(address), address), address);
+}
+
+async function confirmed(names: HostFact, address: string): Promise<HostFact> {
   if (names.kind !== 'found') return names;
   const good: string[] = [];
   for (const name of names.values.slice(0, 8)) {

@@ -1,7 +1,9 @@
 /** Runs what a configuration says until a signal ends it. */
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { selectedLogItems } from '../config/log-selector.ts';
 import { splitList } from '../mail/list-text.ts';
+import { logText, printTopBitCharacters } from '../observe/log-text.ts';
 import { openLogs, type Logs } from '../observe/logs.ts';
 import { type Edge, startEdge } from './edge/edge.ts';
 import type { Program } from './program.ts';
@@ -32,31 +34,71 @@ export interface Running {
 
 type Ending = 'stop' | 'reload';
 
-/** Serves until SIGTERM or SIGINT; SIGHUP reads the configuration again, and with errors in it the old one goes on. */
+/** At the end of the daemon. */
+const stopGraceMs = 10_000;
+/** After a reload: as long as a client may think in the middle of a message (RFC 5321 §4.5.3.2.5). */
+const reloadGraceMs = 5 * 60_000;
+
+/**
+ * Serves until SIGTERM or SIGINT. SIGHUP reads the configuration again: the new one listens at once, while sessions and
+ * deliveries of the old one end beside it. With errors in it the old one goes on.
+ */
 export async function serve(first: Program, options: ServeOptions): Promise<void> {
   const signals = watchSignals();
+  // In the background nobody reads what is said here any more; that must not end the daemon.
+  const unheard = (): void => undefined;
+  process.stdout.on('error', unheard);
+  process.stderr.on('error', unheard);
+  const retired = new Set<Life>();
   try {
-    for (let program: Program | undefined = first; program !== undefined; )
-      program = await serveOnce(program, options, signals);
+    for (let program: Program | undefined = first; program !== undefined; ) {
+      const life = await begin(program, options);
+      program = await nextProgram(life.logs, options, signals);
+      if (program === undefined) {
+        await end([life, ...retired]);
+        life.logs.main(`mailchute ${version} daemon stopped: pid=${process.pid}`);
+        life.logs.close();
+        if (life.pidFile !== undefined) rmSync(life.pidFile, { force: true });
+      } else {
+        life.logs.main(`SIGHUP received: pid=${process.pid} serves the configuration as it is now`);
+        if (life.pidFile !== undefined) rmSync(life.pidFile, { force: true });
+        retired.add(life);
+        void retire(life).finally(() => retired.delete(life));
+      }
+    }
+  } catch (error) {
+    await end([...retired]);
+    throw error;
   } finally {
     signals.close();
+    process.stdout.off('error', unheard);
+    process.stderr.off('error', unheard);
   }
 }
 
-/** One life of a configuration; gives the one that follows it, or undefined for the end. */
-async function serveOnce(
-  program: Program,
-  options: ServeOptions,
-  signals: Signals,
-): Promise<Program | undefined> {
+/** What serves one reading of the configuration. */
+interface Life {
+  readonly edge: Edge | undefined;
+  readonly stores: readonly RunningStore[];
+  readonly logs: Logs;
+  readonly pidFile: string | undefined;
+  /** Connections to databases go last. */
+  readonly closeLookups: () => Promise<void>;
+}
+
+async function begin(program: Program, options: ServeOptions): Promise<Life> {
   const scope = { main: program.main, services: program.services };
   const logs = openProgramLogs(program, options.echo);
-  const pidFile = options.pidFile ?? expandAtStart(program.model.main.pid_file_path, scope);
+  if (selectedLogItems(program.model.main.log_selector ?? '').has('arguments')) logs.main(argumentsLine());
+  // As in Exim: with -oX the usual pid file belongs to another daemon.
+  const pidFile =
+    options.pidFile ??
+    (options.listen === undefined ? expandAtStart(program.model.main.pid_file_path, scope) : undefined);
   let stores: readonly RunningStore[] = [];
   let edge: Edge | undefined;
   try {
     stores = await startStores(program, logs);
-    if (options.parts === 'all' && hasEdge(program))
+    if (options.parts === 'all' && hasEdge(program, options.listen))
       edge = await startEdge({
         program,
         logs,
@@ -64,33 +106,74 @@ async function serveOnce(
         listen: options.listen,
         serve: true,
       });
-    writePidFile(pidFile);
-    const where = [
-      ...(edge?.addresses ?? []).map((a) => `SMTP on [${a.host}]:${a.port}`),
-      ...stores.flatMap((s) => s.listening.map((l) => `LMTP on ${l}`)),
-    ];
-    logs.main(`mailchute ${version} daemon started: pid=${process.pid}, listening for ${where.join(', ')}`);
-    options.onReady({ edge, stores, mainLogFile: logFileOf(program) });
-    for (;;) {
-      if ((await signals.next()) === 'stop') return undefined;
-      const next = options.reload(logs);
-      if (next !== undefined) return next;
-      logs.panic('SIGHUP: the configuration has errors, the old one goes on');
-    }
+    if (edge === undefined && stores.length === 0)
+      throw new Error(
+        options.parts === 'stores'
+          ? 'nothing to serve: the configuration has no stores'
+          : 'nothing to serve: daemon_smtp_ports is empty and there are no stores',
+      );
+    if (pidFile !== undefined) writePidFile(pidFile);
+  } catch (error) {
+    logs.panic(`daemon not started: ${error instanceof Error ? error.message : String(error)}`);
+    await end([{ edge, stores, logs, pidFile, closeLookups: program.closeLookups }]);
+    logs.close();
+    throw error;
+  }
+  const where = [
+    ...(edge?.addresses ?? []).map((a) => `SMTP on [${a.host}]:${a.port}`),
+    ...stores.flatMap((s) => s.listening.map((l) => `LMTP on ${l}`)),
+  ];
+  logs.main(`mailchute ${version} daemon started: pid=${process.pid}, listening for ${where.join(', ')}`);
+  options.onReady({ edge, stores, mainLogFile: logFileOf(program) });
+  return { edge, stores, logs, pidFile, closeLookups: program.closeLookups };
+}
+
+/** Waits for the signal that ends a life; gives what follows it, or undefined for the end. */
+async function nextProgram(
+  logs: Logs,
+  options: ServeOptions,
+  signals: Signals,
+): Promise<Program | undefined> {
+  for (;;) {
+    if ((await signals.next()) === 'stop') return undefined;
+    const next = options.reload(logs);
+    if (next !== undefined) return next;
+    logs.panic('SIGHUP: the configuration has errors, the old one goes on');
+  }
+}
+
+/** Ends all. The edges first: while they end their deliveries, the stores must still answer. */
+async function end(lives: readonly Life[]): Promise<void> {
+  await Promise.all(lives.map((l) => l.edge?.stop(stopGraceMs)));
+  await Promise.all(lives.flatMap((l) => l.stores.map((s) => s.stop(stopGraceMs))));
+  await Promise.all(lives.map((l) => l.closeLookups()));
+}
+
+/** Gives up all addresses within the call, and ends with the last session or delivery. */
+async function retire({ edge, stores, logs, closeLookups }: Life): Promise<void> {
+  try {
+    await Promise.all([edge?.stop(reloadGraceMs), ...stores.map((s) => s.stop(reloadGraceMs))]);
+  } catch (error) {
+    logs.panic(`end of the old configuration: ${error instanceof Error ? error.message : String(error)}`);
   } finally {
-    // The edge first: while it ends its deliveries, the stores must still answer.
-    await edge?.stop();
-    await Promise.all(stores.map((s) => s.stop()));
-    rmSync(pidFile, { force: true });
-    logs.main(`mailchute ${version} daemon stopped: pid=${process.pid}`);
+    await closeLookups();
     logs.close();
   }
 }
 
+/** What this process was called with; arguments that are empty or have white space are quoted (Exim manual, log selector `arguments`). */
+function argumentsLine(): string {
+  const [, script = '', ...words] = process.argv;
+  const all = [path.basename(script, path.extname(script)), ...words].map((w) =>
+    w === '' || /\s/.test(w) ? `"${w}"` : w,
+  );
+  return logText(`cwd=${process.cwd()} ${all.length} args: ${all.join(' ')}`);
+}
+
 /** A file with nothing but stores is a store. */
-function hasEdge({ model }: Program): boolean {
+function hasEdge({ model }: Program, oX: string | undefined): boolean {
   return (
-    splitList(model.main.daemon_smtp_ports).some((p) => p !== '') &&
+    (oX !== undefined || splitList(model.main.daemon_smtp_ports).some((p) => p !== '')) &&
     (model.routers.length > 0 || model.stores.length === 0)
   );
 }
@@ -100,11 +183,25 @@ function logFileOf(program: Program): string {
 }
 
 export function openProgramLogs(program: Program, echo?: (line: string) => void): Logs {
+  setTimezone(program.model.main.timezone);
+  printTopBitCharacters(program.model.main.print_topbitchars);
   return openLogs({
     logFilePath: logFileOf(program),
     spoolDirectory: program.main.spoolDirectory,
+    writeRejectLog: program.model.main.write_rejectlog,
+    timezone: program.model.main.log_timezone,
+    items: selectedLogItems(program.model.main.log_selector ?? ''),
     ...(echo === undefined ? {} : { echo }),
   });
+}
+
+const zoneAtStart = process.env['TZ'];
+
+/** `timezone`: an empty value unsets TZ, none leaves what the process was started with (Exim manual, "timezone"). */
+function setTimezone(zone: string | undefined): void {
+  const wanted = zone === '' ? undefined : (zone ?? zoneAtStart);
+  if (wanted === undefined) delete process.env['TZ'];
+  else process.env['TZ'] = wanted;
 }
 
 function writePidFile(file: string): void {

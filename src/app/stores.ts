@@ -1,5 +1,4 @@
 /** The stores of a configuration: LMTP servers that deliver into mailboxes of this machine. */
-import { readFileSync } from 'node:fs';
 import type { StoreInstance } from '../config/model.ts';
 import { parseListenAddress } from '../config/listen-address.ts';
 import type { Directory, DirectoryAnswer } from '../directory/directory.ts';
@@ -16,6 +15,7 @@ import { openMaildirStore } from '../store/drivers/maildir/maildir.ts';
 import { formatStoreEvent } from '../store/events.ts';
 import { createStoreHandler } from '../store/lmtp-handler.ts';
 import type { Program } from './program.ts';
+import { groupNumber, userNumber } from './user-numbers.ts';
 
 export interface RunningStore {
   readonly name: string;
@@ -23,17 +23,16 @@ export interface RunningStore {
   readonly listening: readonly string[];
   /** Some of its users, for people; undefined where they cannot be listed. */
   readonly users: readonly string[] | undefined;
-  stop(): Promise<void>;
+  /** Takes no more connections; sessions end at their next command, and after `graceMs` in any case. A second call can only shorten it. */
+  stop(graceMs: number): Promise<void>;
 }
-
-const stopGraceMs = 10_000;
 
 export async function startStores(program: Program, logs: Logs): Promise<readonly RunningStore[]> {
   const running: RunningStore[] = [];
   try {
     for (const instance of program.model.stores) running.push(await startStore(instance, program, logs));
   } catch (error) {
-    await Promise.all(running.map((s) => s.stop()));
+    await Promise.all(running.map((s) => s.stop(0)));
     throw error;
   }
   return running;
@@ -50,8 +49,9 @@ async function startStore(instance: StoreInstance, program: Program, logs: Logs)
     onProblem: (text) => logs.panic(logText(text)),
   });
   const directory = withMaildir(users, required(o.maildir, instance.name, 'maildir'), scope);
-  const uid = o.user === undefined ? undefined : idOf('/etc/passwd', o.user, instance.name);
-  const gid = o.group === undefined ? undefined : idOf('/etc/group', o.group, instance.name);
+  const uid = o.user === undefined ? undefined : known(userNumber(o.user), instance.name, `user "${o.user}"`);
+  const gid =
+    o.group === undefined ? undefined : known(groupNumber(o.group), instance.name, `group "${o.group}"`);
   const store = openMaildirStore({
     fsync: o.mail_fsync,
     ...(uid === undefined ? {} : { uid }),
@@ -79,14 +79,17 @@ async function startStore(instance: StoreInstance, program: Program, logs: Logs)
     await server.close();
     throw error;
   }
+  let closed: Promise<void> | undefined;
   return {
     name: instance.name,
     listening,
     users: users.list(20),
-    async stop() {
-      await server.close(stopGraceMs);
-      await store.close();
-      await directory.close();
+    stop(graceMs) {
+      const ended = server.close(graceMs);
+      return (closed ??= ended.then(async () => {
+        await store.close();
+        await directory.close();
+      }));
     },
   };
 }
@@ -160,14 +163,10 @@ function required<T>(value: T | undefined, store: string, option: string): T {
   return value;
 }
 
-/** The number behind a name in /etc/passwd or /etc/group, or the number itself. */
-function idOf(file: string, name: string, store: string): number {
-  if (/^\d+$/.test(name)) return Number(name);
-  for (const line of readFileSync(file, 'latin1').split('\n')) {
-    const [entry, , id] = line.split(':');
-    if (entry === name && id !== undefined) return Number(id);
-  }
-  throw new Error(`${store} store: "${name}" is not in ${file}`);
+/** Of a user or group that the option names. */
+function known(number: number | undefined, store: string, option: string): number {
+  if (number === undefined) throw new Error(`${store} store: there is no such ${option}`);
+  return number;
 }
 
 function incidentText(i: LmtpIncident): string {

@@ -8,20 +8,26 @@ import { parseHostList } from '../router/drivers/route-rule.ts';
 import { createLmtpTransport } from '../transport/drivers/lmtp.ts';
 import { createSmtpTransport } from '../transport/drivers/smtp.ts';
 import { expandAtStart } from './scope.ts';
+import { type LocalSurroundings, makeLocal, withGeneric } from './transport/local-transports.ts';
 
 export function makeTransports(
   model: ConfigModel,
   scope: ExpandScope,
+  around: LocalSurroundings,
 ): ReadonlyMap<string, ConfiguredTransport> {
-  return new Map(model.transports.map((t) => [t.name, make(t, scope)]));
+  return new Map(model.transports.map((t) => [t.name, make(t, scope, around)]));
 }
 
-function make(t: TransportInstance, scope: ExpandScope): ConfiguredTransport {
+function make(t: TransportInstance, scope: ExpandScope, around: LocalSurroundings): ConfiguredTransport {
   switch (t.driver) {
     case 'lmtp':
-      return { local: true, transport: makeLmtp(t, scope) };
+      return withGeneric(t, { local: true, transport: makeLmtp(t, scope) });
     case 'smtp':
-      return { local: false, transport: makeSmtp(t, scope) };
+      return withGeneric(t, { local: false, transport: makeSmtp(t, scope) });
+    case 'appendfile':
+    case 'pipe':
+    case 'autoreply':
+      return makeLocal(t, around);
   }
 }
 
@@ -68,6 +74,9 @@ function makeSmtp(
     dataTimeoutMs: o.data_timeout,
     finalTimeoutMs: o.final_timeout,
     heloData: (host) => heloFor(o.helo_data, host, scope),
+    ...(o.hosts_try_auth === undefined && o.hosts_require_auth === undefined
+      ? {}
+      : { unusable: (host) => authenticationProblem([o.hosts_require_auth, o.hosts_try_auth], host, scope) }),
     maxRcpt: o.max_rcpt,
     connectionMaxMessages: o.connection_max_messages,
     multiDomain: o.multi_domain !== false && o.multi_domain !== 'false',
@@ -98,6 +107,32 @@ function hostsOf(text: string): RouteHost[] {
       ? [{ name: item.name, ...(item.port === undefined ? {} : { port: item.port }) }]
       : [],
   );
+}
+
+/** Hosts that want authentication get no mail without it, which they would refuse for good. */
+async function authenticationProblem(
+  lists: readonly (string | undefined)[],
+  host: RouteHost,
+  scope: ExpandScope,
+): Promise<string | undefined> {
+  const { name, address } = host;
+  const facts = {
+    local: '',
+    domain: '',
+    host: name,
+    ...(address === undefined ? {} : { hostAddress: address }),
+  };
+  const here = { ...scope, address: facts };
+  for (const list of lists) {
+    if (list === undefined) continue;
+    const text = await expandText(list, here);
+    if (text.kind === 'forced-fail') continue;
+    if (text.kind !== 'ok') return `list of hosts to authenticate with: ${text.reason}`;
+    const answer = await scope.services.matchList('host', text.text, address ?? name, here);
+    if (answer.kind === 'yes') return 'authentication is wanted for this host, and not implemented yet';
+    if (answer.kind === 'defer') return `list of hosts to authenticate with: ${answer.reason}`;
+  }
+  return undefined;
 }
 
 function heloFor(text: string, host: RouteHost, scope: ExpandScope): string | { readonly problem: string } {

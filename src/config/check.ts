@@ -1,6 +1,7 @@
 /** Checks that need the whole configuration: names that lead nowhere, options that exclude each other. */
 import type { MatchKind } from '../expand/scope.ts';
-import type { SourcePosition } from '../mail/diagnostic.ts';
+import { isSyntaxError, parseAddress } from '../mail/address.ts';
+import type { SourcePosition, SourceText } from '../mail/diagnostic.ts';
 import { checkInstances } from './check-instances.ts';
 import { checkAclLists, checkListNames, type ListNames } from './check-lists.ts';
 import { checkLogSelector } from './log-selector.ts';
@@ -9,6 +10,7 @@ import type { GivenOptions } from './model.ts';
 import type { OptionTable } from './options/table.ts';
 import { mainOptions } from './options/tables.ts';
 import type { Report } from './report.ts';
+import { parseSlowDown } from './slow-down.ts';
 import { didYouMean } from './suggest.ts';
 
 /**
@@ -26,8 +28,20 @@ export function checkModel(
   if (model.mainGiven.get('spool_directory')?.value === '')
     report.error(place(model, 'spool_directory'), 'spool_directory undefined: cannot proceed');
   const logPath = model.mainGiven.get('log_file_path')?.sources[0];
-  if (logPath !== undefined && logPath.text.includes('/') && !logPath.text.includes('%'))
-    report.error(logPath.position, `log_file_path "${logPath.text}" does not contain "%s"`);
+  if (logPath !== undefined) checkLogPath(logPath, report);
+
+  const told = model.mainGiven.get('freeze_tell')?.sources[0];
+  if (told !== undefined) checkMailboxes(told, report);
+
+  for (const option of ['smtp_ratelimit_mail', 'smtp_ratelimit_rcpt']) {
+    const limit = model.mainGiven.get(option)?.sources[0];
+    if (limit !== undefined && parseSlowDown(limit.text) === undefined)
+      report.error(
+        limit.position,
+        `malformed ${option} "${limit.text}"`,
+        'THRESHOLD,DELAY,FACTOR,LONGEST such as 4,0.25s,1.015,4m',
+      );
+  }
 
   const lists: ListNames = model.lists;
   for (const kind of Object.keys(model.lists)) {
@@ -41,6 +55,27 @@ export function checkModel(
 
 function place(model: Checked, option: string): SourcePosition {
   return model.mainGiven.get(option)?.position ?? { file: model.file, line: 1, column: 1 };
+}
+
+/** Addresses parted by commas, each with or without a domain. */
+function checkMailboxes({ text, position }: SourceText, report: Report): void {
+  for (const item of text.split(',').map((i) => i.trim())) {
+    const address = item === '' ? undefined : parseAddress(item.includes('@') ? item : `${item}@x.invalid`);
+    if (address !== undefined && isSyntaxError(address))
+      report.error(position, `malformed address "${item}"`, address.text);
+  }
+}
+
+/** One path, or nothing for the default (Exim manual, "Where the logs are written"); what is expanded is seen at start-up. */
+function checkLogPath({ text, position }: SourceText, report: Report): void {
+  const items = text.split(':').map((item) => item.trim());
+  const [file, another] = items.filter((item) => item !== '');
+  const wrong = (what: string): void => report.error(position, `log_file_path "${text}" ${what}`);
+  if (items.includes('syslog')) wrong('asks for syslog, which is not supported: logs go to files');
+  else if (file === undefined || text.includes('$')) return;
+  else if (another !== undefined) wrong('has more than one path');
+  else if (!file.startsWith('/')) wrong('is not an absolute path');
+  else if (!file.includes('%s')) wrong('does not contain "%s"');
 }
 
 /** Options whose value is the name of an ACL, where it is no expansion and no ACL written in place. */

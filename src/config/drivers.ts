@@ -29,7 +29,7 @@ export function readInstances(
   for (const instance of raw) {
     const choice = chooseDriver(section, instance, report);
     const given = interpret(instance.settings, scopeOf(section, choice?.spec), report);
-    if (choice === undefined || choice.spec.status !== 'works') continue;
+    if (choice === undefined || isRefused(choice.spec)) continue;
     warnBeforeDriver(section, instance, choice.setting, report);
     const options = { ...valuesOf(section.options, given), ...valuesOf(choice.spec.options, given) };
     instances.push({ name: instance.name, driver: choice.name, position: instance.position, options, given });
@@ -64,12 +64,16 @@ function chooseDriver(section: SectionSpec, instance: RawInstance, report: Repor
     );
     return undefined;
   }
-  if (spec.status !== 'works')
+  if (spec.status !== 'works' && 'refused' in spec.status)
     report.error(
       source.position,
       `${kind} driver "${name}" is not supported: ${refusedReasons[spec.status.refused]}`,
     );
   return { name, spec, setting };
+}
+
+function isRefused({ status }: DriverSpec): boolean {
+  return status !== 'works' && 'refused' in status;
 }
 
 function scopeOf(section: SectionSpec, driver: DriverSpec | undefined): OptionScope {
@@ -85,7 +89,7 @@ function scopeOf(section: SectionSpec, driver: DriverSpec | undefined): OptionSc
       driver === undefined
         ? undefined
         : ['driver', ...synonyms.keys(), ...Object.keys(section.options), ...Object.keys(driver.options)],
-    checkStatus: driver?.status === 'works',
+    checkStatus: driver !== undefined && !isRefused(driver),
   };
 }
 

@@ -1,5 +1,8 @@
 /** Gives settings their meaning by the option tables: types, defaults, what is refused or ignored. */
+import { commandWords } from '../expand/command-words.ts';
 import { parseTemplate } from '../expand/expand.ts';
+import { taintProblems } from '../expand/taint.ts';
+import { itemsIn } from '../expand/walk.ts';
 import { positionAt } from '../mail/source-text.ts';
 import type { Given, GivenOptions } from './model.ts';
 import { ignoredReasons, refusedReasons } from './options/reasons.ts';
@@ -117,10 +120,33 @@ function checkStatus(setting: Setting, spec: OptionSpec, value: AnyValue, report
 
 function checkExpansion(setting: Setting, spec: OptionSpec, read: ReadValue, report: Report): void {
   if (spec.expand !== true || read.source === undefined || typeof read.value !== 'string') return;
+  const { words } = spec;
+  if (words !== undefined) {
+    // Each word is expanded by itself, once its quotes are off.
+    for (const word of commandWords(read.source.text)) {
+      const template = words.includes(word) ? undefined : parseTemplate(word);
+      if (template?.kind === 'template-error')
+        report.error(
+          read.source.position,
+          `option "${setting.name}": ${template.reason}, in the word "${word}"`,
+        );
+    }
+    return;
+  }
   const template = parseTemplate(read.source.text);
   if (template.kind === 'template-error') {
     report.error(positionAt(read.source, template.offset), `option "${setting.name}": ${template.reason}`);
-  } else if (spec.atStart === true) {
+    return;
+  }
+  for (const { offset, message } of taintProblems(template.ast))
+    report.warning(positionAt(read.source, offset), `option "${setting.name}": ${message}`);
+  if (spec.atStart === true) {
+    const waiting = itemsIn(template.ast).find((item) => item.name === 'run' || item.name === 'readsocket');
+    if (waiting !== undefined)
+      report.error(
+        positionAt(read.source, waiting.position - 1),
+        `option "${setting.name}": \${${waiting.name} cannot be used here, since this option is expanded once, at start-up`,
+      );
     const variable = changingVariable(read.source.text);
     if (variable !== undefined)
       report.error(

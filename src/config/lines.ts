@@ -23,6 +23,8 @@ export interface LineContext {
   readonly readFile: ReadFile;
   /** Called with the physical lines of every file read, in order. */
   readonly onFile: (file: string, lines: readonly string[]) => void;
+  /** Called where the reader goes into another file or comes back from it: at the line that it left, and at the one where it goes on. */
+  readonly onPlace?: (file: string, line: number) => void;
 }
 
 const maxIncludeDepth = 50;
@@ -57,6 +59,8 @@ export function createLineReader(file: string, text: string, context: LineContex
       const raw = top.lines[top.next];
       if (raw === undefined) {
         stack.pop();
+        const outer = stack.at(-1);
+        if (outer !== undefined) context.onPlace?.(outer.file, outer.next);
         continue;
       }
       const number = ++top.next;
@@ -103,7 +107,10 @@ export function createLineReader(file: string, text: string, context: LineContex
       return;
     }
     try {
-      open(name, context.readFile(name));
+      const content = context.readFile(name);
+      context.onPlace?.(stack.at(-1)?.file ?? name, line.position.line);
+      context.onPlace?.(name, 1);
+      open(name, content);
     } catch (error) {
       if (ifExists && isMissing(error)) return;
       report.error(line.position, `failed to open included configuration file ${name}`, reasonOf(error));

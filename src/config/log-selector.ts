@@ -36,6 +36,7 @@ const offByDefault = [
   'deliver_time',
   'delivery_size',
   'dkim_verbose',
+  'dnslist_defer',
   'dnssec',
   'ident_timeout',
   'incoming_interface',
@@ -74,13 +75,70 @@ export type LogSelector = (typeof onByDefault)[number] | (typeof offByDefault)[n
 /** Exim's old name for one of them. */
 const synonyms: ReadonlyMap<string, string> = new Map([['rejected_headers', 'rejected_header']]);
 
-/** Selectors that Mailchute's logs obey. Others keep their default, and asking for anything else is refused. */
-export const obeyedLogSelectors: readonly LogSelector[] = [];
+/** Selectors that Mailchute's logs obey. */
+export const obeyedLogSelectors: readonly LogSelector[] = [
+  '8bitmime',
+  'acl_warn_skipped',
+  'arguments',
+  'connection_reject',
+  'deliver_time',
+  'delivery_size',
+  'incoming_interface',
+  'incoming_port',
+  'lost_incoming_connection',
+  'millisec',
+  'msg_id',
+  'outgoing_port',
+  'pid',
+  'pipelining',
+  'queue_run',
+  'queue_time',
+  'queue_time_overall',
+  'receive_time',
+  'received_recipients',
+  'received_sender',
+  'rejected_header',
+  'retry_defer',
+  'return_path_on_delivery',
+  'sender_on_delivery',
+  'sender_verify_fail',
+  'size_reject',
+  'smtp_confirmation',
+  'smtp_connection',
+  'smtp_incomplete_transaction',
+  'smtp_no_mail',
+  'smtp_protocol_error',
+  'smtp_syntax_error',
+  'subject',
+];
+
+/** Selectors of what does not happen here, so that either setting logs the same: nothing. */
+export const idleLogSelectors: readonly LogSelector[] = [
+  'address_rewrite',
+  'all_parents',
+  'delay_delivery',
+  'dkim',
+  'dkim_verbose',
+  'dnssec',
+  'etrn',
+  'host_lookup_failed',
+  'ident_timeout',
+  'msg_id_created',
+  'proxy',
+  'queue_time_exclusive',
+  'skip_delivery',
+  'smtp_mailauth',
+  'tls_certificate_verified',
+  'tls_cipher',
+  'tls_peerdn',
+  'tls_resumption',
+  'tls_sni',
+];
 
 export const logSelectorNames: readonly string[] = [...onByDefault, ...offByDefault];
 
+const told: ReadonlySet<string> = new Set([...obeyedLogSelectors, ...idleLogSelectors]);
 const known: ReadonlySet<string> = new Set(logSelectorNames);
-const byDefault: ReadonlySet<string> = new Set(onByDefault);
 
 /** One `+name` or `-name`. */
 interface Choice {
@@ -124,7 +182,7 @@ export function selectedLogItems(text: string): ReadonlySet<string> {
   return selected;
 }
 
-/** Reports malformed and unknown selectors, and those that ask for what the logs do not do. */
+/** Reports malformed and unknown selectors, and notes those that ask for what the logs do not tell. */
 export function checkLogSelector(source: SourceText, report: Report): void {
   const choices = parseChoices(source.text);
   if ('wrong' in choices) {
@@ -137,14 +195,8 @@ export function checkLogSelector(source: SourceText, report: Report): void {
     const plain = synonyms.get(name) ?? name;
     if (name !== 'all' && !known.has(plain)) {
       report.error(place, `unknown log_selector setting: ${sign}${name}`, didYouMean(name, known));
-    } else if (
-      name === 'all' ||
-      (!obeyedLogSelectors.some((n) => n === plain) && byDefault.has(plain) !== on)
-    ) {
-      report.error(
-        place,
-        `log_selector ${sign}${name} is not supported: this part of logging is not implemented yet`,
-      );
+    } else if (on && name !== 'all' && !told.has(plain)) {
+      report.note(place, `log_selector +${name} has no effect: the logs do not tell it yet`);
     }
   }
 }

@@ -67,6 +67,9 @@ export type RouterInstance = Instances<RouterTables, typeof routerOptions>;
 export type TransportInstance = Instances<TransportTables, typeof transportOptions>;
 export type StoreInstance = Instances<StoreTables, typeof storeOptions>;
 
+/** An authenticator: read and checked, but nobody uses it yet. */
+export type AuthenticatorInstance = DriverInstance<string, Readonly<Record<string, unknown>>>;
+
 export interface ConfigModel {
   /** The main file's name as given. */
   readonly file: string;
@@ -77,9 +80,12 @@ export interface ConfigModel {
   /** In the order in which addresses are offered to them. */
   readonly routers: readonly RouterInstance[];
   readonly transports: readonly TransportInstance[];
+  readonly authenticators: readonly AuthenticatorInstance[];
   readonly stores: readonly StoreInstance[];
   /** Lines of the retry section, for src/retry/rules.ts. */
   readonly retry: readonly SourceText[];
+  /** Lines of the rewrite section. */
+  readonly rewrite: readonly SourceText[];
   /** All macros with what they stand for, built-in ones first. */
   readonly macros: readonly { readonly name: string; readonly text: string }[];
 }

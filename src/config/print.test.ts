@@ -6,6 +6,8 @@ import { printInstance, printInstances, printMain, printMainOption } from './pri
 import { listAliases, listDrivers, listOptions } from './reference.ts';
 import { createReport } from './report.ts';
 
+const ask = { admin: true, withoutNames: false, hostname: 'mx.example.test' };
+
 const text = `smtp_banner = "a\\tb"
 recipients_max = 0x10
 callout_positive_expire = 90m
@@ -29,15 +31,15 @@ t:
 test('options are printed as Exim prints them', () => {
   const { model } = readText(text);
   assert.ok(model);
-  assert.equal(printMainOption(model, 'smtp_banner'), 'smtp_banner = a\\tb');
-  assert.equal(printMainOption(model, 'recipients_max'), 'recipients_max = 16');
-  assert.equal(printMainOption(model, 'callout_positive_expire'), 'callout_positive_expire = 1h30m');
-  assert.equal(printMainOption(model, 'return_size_limit'), 'bounce_return_size_limit = 2K');
-  assert.equal(printMainOption(model, 'recipients_max_reject'), 'no_recipients_max_reject');
-  assert.equal(printMainOption(model, 'never_users'), 'never_users =');
-  assert.equal(printMainOption(model, 'acl_smtp_rcpt'), 'acl_smtp_rcpt = ');
-  assert.equal(printMainOption(model, 'toString'), undefined);
-  const all = printMain(model);
+  assert.equal(printMainOption(model, 'smtp_banner', ask), 'smtp_banner = a\\tb');
+  assert.equal(printMainOption(model, 'recipients_max', ask), 'recipients_max = 16');
+  assert.equal(printMainOption(model, 'callout_positive_expire', ask), 'callout_positive_expire = 1h30m');
+  assert.equal(printMainOption(model, 'return_size_limit', ask), 'bounce_return_size_limit = 2K');
+  assert.equal(printMainOption(model, 'recipients_max_reject', ask), 'no_recipients_max_reject');
+  assert.equal(printMainOption(model, 'never_users', ask), 'never_users =');
+  assert.equal(printMainOption(model, 'acl_smtp_rcpt', ask), 'acl_smtp_rcpt = ');
+  assert.equal(printMainOption(model, 'toString', ask), undefined);
+  const all = printMain(model, ask);
   assert.ok(all.includes('recipients_max = 16') && all.includes('daemon_smtp_ports = smtp'));
   const names = all.map((line) => line.replace(/^no_|[ =].*/gs, ''));
   assert.deepEqual(names, names.toSorted());
@@ -46,7 +48,7 @@ test('options are printed as Exim prints them', () => {
 test('instances', () => {
   const { model } = readText(text);
   assert.ok(model);
-  const router = printInstance(model, 'routers', 'r') ?? [];
+  const router = printInstance(model, 'routers', 'r', ask) ?? [];
   for (const line of [
     'condition = ${if and{{bool_lax{one}}{bool_lax{two}}}}',
     'headers_add = A: b\\nC: d',
@@ -54,9 +56,9 @@ test('instances', () => {
     'driver = accept',
   ])
     assert.ok(router.includes(line), line);
-  assert.deepEqual(printInstances(model, 'transports').slice(0, 2), ['', 't transport:']);
-  assert.ok(printInstances(model, 'transports').includes('batch_max = 7'));
-  assert.equal(printInstance(model, 'routers', 't'), undefined);
+  assert.deepEqual(printInstances(model, 'transports', ask).slice(0, 2), ['', 't transport:']);
+  assert.ok(printInstances(model, 'transports', ask).includes('batch_max = 7'));
+  assert.equal(printInstance(model, 'routers', 't', ask), undefined);
 });
 
 test('what log_selector selects', () => {
@@ -69,24 +71,50 @@ test('what log_selector selects', () => {
   assert.ok(selectedLogItems('+all').has('8bitmime'));
   const report = createReport();
   checkLogSelector(
-    { text: '+smtp_confirmation -pid +pid +all', position: { file: 'f', line: 1, column: 10 } },
+    {
+      text: '+smtp_confirmation -pid +pid +all -tls_sni +tls_sni',
+      position: { file: 'f', line: 1, column: 10 },
+    },
     report,
   );
   assert.deepEqual(
     report.diagnostics.map((d) => [d.position.column, d.message.slice(0, 18)]),
-    [
-      [34, 'log_selector +pid '],
-      [39, 'log_selector +all '],
-    ],
+    [],
   );
 });
 
+test('what log_selector cannot be', () => {
+  const said = (text: string): readonly string[] => {
+    const report = createReport();
+    checkLogSelector({ text, position: { file: 'f', line: 1, column: 10 } }, report);
+    return report.diagnostics.map((d) => `${d.severity} ${d.position.column} ${d.message}`);
+  };
+  assert.deepEqual(said('pid'), ['error 10 malformed log_selector setting: + or - expected but found "pid"']);
+  assert.deepEqual(said('+pid +pod'), ['error 15 unknown log_selector setting: +pod']);
+  assert.deepEqual(said('+outgoing_interface -outgoing_interface'), [
+    'note 10 log_selector +outgoing_interface has no effect: the logs do not tell it yet',
+  ]);
+});
+
 test('the reference tells drivers and other names', () => {
-  const drivers = listDrivers();
-  assert.deepEqual(
-    drivers.filter((d) => d.refused === undefined).map((d) => `${d.section} ${d.name}`),
-    ['router accept', 'router manualroute', 'transport lmtp', 'transport smtp', 'store maildir'],
-  );
+  const said = listDrivers().map((d) => [
+    d.section,
+    d.name,
+    d.refused !== undefined,
+    d.ignored !== undefined,
+  ]);
+  for (const row of [
+    ['router', 'accept', false, false],
+    ['router', 'iplookup', true, false],
+    ['transport', 'smtp', false, false],
+    ['authenticator', 'plaintext', false, true],
+    ['authenticator', 'dovecot', true, false],
+    ['store', 'maildir', false, false],
+  ])
+    assert.ok(
+      said.some((d) => d.join() === row.join()),
+      row.join(),
+    );
   for (const alias of listAliases())
     for (const name of alias.means)
       assert.ok(

@@ -1,34 +1,55 @@
 /** Options as `exim -bP` prints them (Exim manual, "-bP"). */
 import { formatTimeInterval } from '../mail/time-interval.ts';
 import { joinList, splitList } from '../mail/list-text.ts';
-import type { GivenOptions } from './model.ts';
+import type { Given, GivenOptions } from './model.ts';
 import type { AnyValue, OptionSpec, OptionTable } from './options/table.ts';
 import { defaultValue } from './values.ts';
 
+/** How options are printed: all that `-bP` depends on besides the options. */
+export interface PrintStyle {
+  /** Values that take the place of the table's defaults. */
+  readonly derived?: ReadonlyMap<string, AnyValue>;
+  /** Options whose values may not be shown. */
+  readonly hidden?: ReadonlySet<string>;
+  /** `-n`: without names, besides those of switches. */
+  readonly withoutNames?: boolean;
+}
+
 /** One option's line without the line end: `name`, `no_name`, `name = value`. */
-export function formatOption(name: string, spec: OptionSpec, given: GivenOptions): string {
+export function formatOption(
+  name: string,
+  spec: OptionSpec,
+  given: GivenOptions,
+  style: PrintStyle = {},
+): string {
+  const label = style.withoutNames === true ? '' : `${name} = `;
+  if (style.hidden?.has(name) === true) return `${label}<value not displayable>`;
   const setting = given.get(name);
-  const value = setting?.value ?? defaultValue(spec);
+  const derived = setting === undefined ? style.derived?.get(name) : undefined;
+  const value = setting?.value ?? derived ?? defaultValue(spec);
   if (spec.type === 'boolean' && typeof value !== 'string') return value === true ? name : `no_${name}`;
-  const text =
-    setting === undefined
-      ? defaultText(spec)
-      : sourceText(
-          setting.sources.map((s) => s.text),
-          setting.value,
-          spec,
-        );
+  const text = textOf(spec, setting, derived);
   // Exim prints unset numbers and lists of users without the space.
-  const bare =
-    text === '' && (spec.type === 'fixed-point' || spec.type === 'user-list' || spec.type === 'group-list');
-  return bare ? `${name} =` : `${name} = ${escapeText(text)}`;
+  if (text === '' && spec.type === 'fixed-point') return `${name} =`;
+  if (text === '' && (spec.type === 'user-list' || spec.type === 'group-list')) return label.trimEnd();
+  return `${label}${escapeText(text)}`;
+}
+
+function textOf(spec: OptionSpec, setting: Given | undefined, derived: AnyValue | undefined): string {
+  if (setting !== undefined)
+    return sourceText(
+      setting.sources.map((s) => s.text),
+      setting.value,
+      spec,
+    );
+  return derived === undefined ? defaultText(spec) : formatValue(derived, spec);
 }
 
 /** All options of a table, in its order of the alphabet, one a line. */
-export function formatOptions(table: OptionTable, given: GivenOptions): string[] {
+export function formatOptions(table: OptionTable, given: GivenOptions, style: PrintStyle = {}): string[] {
   return Object.keys(table)
     .toSorted()
-    .map((name) => formatOption(name, table[name] ?? missing(name), given));
+    .map((name) => formatOption(name, table[name] ?? missing(name), given, style));
 }
 
 /** A value in the form of its type, without its name. */

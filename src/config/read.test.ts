@@ -267,7 +267,9 @@ test('built-in macros tell what works', () => {
   assert.equal(banner('_OPT_MAIN_MESSAGE_SIZE_LIMIT'), 'yes');
   assert.equal(banner('_HAVE_MAILCHUTE'), 'yes');
   assert.equal(banner('_OPT_MAIN_TLS_CERTIFICATE'), 'no');
-  assert.equal(banner('_DRIVER_TRANSPORT_PIPE'), 'no');
+  assert.equal(banner('_DRIVER_ROUTER_IPLOOKUP'), 'no');
+  assert.equal(banner('_HAVE_LOOKUP_DNSDB'), 'yes');
+  assert.equal(banner('_HAVE_TLS'), 'no');
 });
 
 test('a file that cannot be read', () => {

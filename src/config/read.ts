@@ -17,20 +17,36 @@ import type {
   StoreInstance,
   TransportInstance,
 } from './model.ts';
-import { aliases, mainOptions, routerSection, storeSection, transportSection } from './options/tables.ts';
+import {
+  aliases,
+  authenticatorSection,
+  mainOptions,
+  routerSection,
+  storeSection,
+  transportSection,
+} from './options/tables.ts';
 import { createReport, type Report } from './report.ts';
 import { readSections, type Sections } from './sections.ts';
 
 export interface ReadOptions {
   /** Macros from `-D` on the command line. */
   readonly defines?: ReadonlyMap<string, string>;
+  /** Built-in macros besides those of the option tables: of ACLs, say. */
+  readonly builtIn?: readonly string[];
   /** Gives a file's content with one octet a character; throws as node:fs does. Default: the file system, at most 16 MiB. */
   readonly readFile?: (path: string) => string;
 }
 
+/** What `-bP config` prints: a logical line, or the place from which those after it come. */
+export type ConfigLine = { readonly text: string } | { readonly file: string; readonly line: number };
+
 export interface ReadResult {
   /** Absent where there are errors. */
   readonly model: ConfigModel | undefined;
+  /** What was read, errors or not, for checks that look further; absent where the file could not be opened. */
+  readonly checked: Checked | undefined;
+  /** Macros replaced, conditionals decided, inclusions followed, comments gone. */
+  readonly lines: readonly ConfigLine[];
   /** All that is wrong, and warnings and notes, in the order of the files. */
   readonly diagnostics: Diagnostic[];
   /** Physical lines of every file that was read, for formatWithSource. */
@@ -47,15 +63,20 @@ export function readConfig(file: string, options: ReadOptions = {}): ReadResult 
     text = readFile(file);
   } catch (error) {
     report.error({ file, line: 1, column: 1 }, `failed to open configuration file ${file}`, reasonOf(error));
-    return { model: undefined, diagnostics: [...report.diagnostics], sources };
+    const diagnostics = [...report.diagnostics];
+    return { model: undefined, checked: undefined, lines: [], diagnostics, sources };
   }
-  const macros = createMacros(builtInMacros(), options.defines ?? new Map());
+  const macros = createMacros([...builtInMacros(), ...(options.builtIn ?? [])], options.defines ?? new Map());
   const onFile = (name: string, lines: readonly string[]): void => void sources.set(name, lines);
-  const sections = readSections(
-    createLineReader(file, text, { macros, report, readFile, onFile }),
-    macros,
-    report,
-  );
+  const lines: ConfigLine[] = [{ file, line: 1 }];
+  const onPlace = (name: string, line: number): void => void lines.push({ file: name, line });
+  const reader = createLineReader(file, text, { macros, report, readFile, onFile, onPlace });
+  const next = (): SourceText | undefined => {
+    const line = reader.next();
+    if (line !== undefined) lines.push({ text: line.text });
+    return line;
+  };
+  const sections = readSections({ next }, macros, report);
   const checked = build(file, sections, report);
   const names = {
     routers: sections.routers.map((r) => r.name),
@@ -73,14 +94,17 @@ export function readConfig(file: string, options: ReadOptions = {}): ReadResult 
           transports: checked.transports as readonly unknown[] as readonly TransportInstance[],
           stores: checked.stores as readonly unknown[] as readonly StoreInstance[],
         },
+    checked: whole,
+    lines,
     diagnostics: inFileOrder(report.diagnostics, sources),
     sources,
   };
 }
 
-type Built = Omit<Checked, 'routers' | 'transports' | 'stores' | 'macros'> & {
+type Built = Omit<Checked, 'routers' | 'transports' | 'authenticators' | 'stores' | 'macros'> & {
   readonly routers: readonly AnyInstance[];
   readonly transports: readonly AnyInstance[];
+  readonly authenticators: readonly AnyInstance[];
   readonly stores: readonly AnyInstance[];
 };
 
@@ -97,8 +121,6 @@ function build(file: string, sections: Sections, report: Report): Built {
     },
     report,
   );
-  refuse(sections.rewrite, 'address rewriting is not implemented yet', report);
-  refuse(sections.authenticators, 'SMTP authentication is not implemented yet', report);
   return {
     file,
     main: valuesOf(mainOptions, mainGiven),
@@ -112,13 +134,11 @@ function build(file: string, sections: Sections, report: Report): Built {
     acls: new Map(sections.acls.map((acl): [string, AclText] => [acl.name, acl])),
     routers: readInstances(routerSection, sections.routers, report),
     transports: readInstances(transportSection, sections.transports, report),
+    authenticators: readInstances(authenticatorSection, sections.authenticators, report),
     stores: readInstances(storeSection, sections.stores, report),
     retry: sections.retry,
+    rewrite: sections.rewrite,
   };
-}
-
-function refuse(things: readonly Pick<SourceText, 'position'>[], message: string, report: Report): void {
-  for (const { position } of things) report.error(position, message);
 }
 
 function named(lists: readonly NamedList[], kind: MatchKind): ReadonlyMap<string, NamedList> {
@@ -126,7 +146,7 @@ function named(lists: readonly NamedList[], kind: MatchKind): ReadonlyMap<string
 }
 
 /** By file as first read, then by line; what stands at one line keeps the order in which it was found. */
-function inFileOrder(
+export function inFileOrder(
   diagnostics: readonly Diagnostic[],
   sources: ReadonlyMap<string, unknown>,
 ): Diagnostic[] {

@@ -3,18 +3,20 @@ import { ignoredReasons, refusedReasons } from './options/reasons.ts';
 import type { OptionSpec, OptionTable } from './options/table.ts';
 import {
   aliases,
+  authenticatorSection,
   mainOptions,
   routerSection,
+  type SectionKind,
   type SectionSpec,
   storeSection,
   transportSection,
 } from './options/tables.ts';
 
 export interface OptionRow {
-  /** `main`, `routers`, `transports`, `stores`, or a driver: `router manualroute`. */
+  /** `main`, `routers`, `transports`, `authenticators`, `stores`, or a driver: `router manualroute`. */
   readonly section: string;
   readonly name: string;
-  /** The type in words, with `expanded` where the value is expanded. */
+  /** The type in words, with `expanded` where the value is expanded and `at start` where it is so only once. */
   readonly type: string;
   /** As written in a file; undefined for unset. */
   readonly default: string | undefined;
@@ -27,25 +29,27 @@ export interface OptionRow {
 export function listOptions(): OptionRow[] {
   return [
     ...rows('main', mainOptions),
-    ...[routerSection, transportSection, storeSection].flatMap(sectionRows),
+    ...[routerSection, transportSection, authenticatorSection, storeSection].flatMap(sectionRows),
   ];
 }
 
 export interface DriverRow {
-  readonly section: 'router' | 'transport' | 'store';
+  readonly section: SectionKind;
   readonly name: string;
-  /** Absent where it works. */
+  /** Why it is refused; absent where it is not. */
   readonly refused?: string;
+  /** Why it does nothing, where it may be configured all the same. */
+  readonly ignored?: string;
 }
 
 export function listDrivers(): DriverRow[] {
-  return [routerSection, transportSection, storeSection].flatMap(({ kind, drivers }) =>
-    [...drivers].map(
-      ([name, { status }]): DriverRow =>
-        status === 'works'
-          ? { section: kind, name }
-          : { section: kind, name, refused: refusedReasons[status.refused] },
-    ),
+  return [routerSection, transportSection, authenticatorSection, storeSection].flatMap(({ kind, drivers }) =>
+    [...drivers].map(([name, { status }]): DriverRow => {
+      if (status === 'works') return { section: kind, name };
+      return 'refused' in status
+        ? { section: kind, name, refused: refusedReasons[status.refused] }
+        : { section: kind, name, ignored: ignoredReasons[status.ignored] };
+    }),
   );
 }
 
@@ -59,7 +63,8 @@ function sectionRows(section: SectionSpec): OptionRow[] {
 function rows(section: string, table: OptionTable): OptionRow[] {
   const all: OptionRow[] = [];
   for (const [name, spec] of Object.entries(table)) {
-    const type = spec.expand === true ? `${spec.type}, expanded` : spec.type;
+    const when = spec.atStart === true ? ' at start' : '';
+    const type = spec.expand === true ? `${spec.type}, expanded${when}` : spec.type;
     const value = typeof spec.default === 'boolean' ? String(spec.default) : spec.default;
     all.push({ section, name, type, default: value, ...standing(spec) });
   }

@@ -5,7 +5,7 @@ import type { QueueId } from '../mail/message-id.ts';
 import { formatDate } from '../mail/received.ts';
 import { replySummary } from '../mail/reply.ts';
 import { type FailedRecipient, printable } from './failure.ts';
-import { failureParagraph, wrapped } from './text-part.ts';
+import { failureParagraph, outputParagraph, wrapped } from './text-part.ts';
 
 export interface BounceFacts {
   /** Id of the bounce itself. */
@@ -98,6 +98,9 @@ function textPart(facts: BounceFacts): string {
   if (facts.extraText !== undefined) out += `${printable(facts.extraText)}\r\n`;
   out += `\r\n${wrapped(intro, '')}`;
   for (const failure of facts.failures) out += failureParagraph(failure);
+  const spoke = facts.failures.filter((f) => f.status.output !== undefined);
+  if (spoke.length > 0) out += '\r\nThe following text was generated during the delivery attempts:\r\n';
+  for (const failure of spoke) out += outputParagraph(failure);
   if (original.body === undefined)
     out += '\r\nThe header lines of the message follow; its body is not returned.\r\n';
   else if (original.truncatedFrom !== undefined)
@@ -116,7 +119,7 @@ function statusPart(facts: BounceFacts): string {
     if (f.orcpt !== undefined) out += `Original-Recipient: ${printable(f.orcpt)}\r\n`;
     else if (f.original !== undefined)
       out += `Original-Recipient: rfc822;${printable(formatAddress(f.original))}\r\n`;
-    out += `Final-Recipient: rfc822;${printable(formatAddress(f.address))}\r\nAction: failed\r\nStatus: ${statusCode(f)}\r\n`;
+    out += `Final-Recipient: rfc822;${printable(formatAddress(f.hidden === true ? (f.original ?? f.address) : f.address))}\r\nAction: failed\r\nStatus: ${statusCode(f)}\r\n`;
     if (f.status.peer !== undefined) out += `Remote-MTA: ${remoteMta(f.status.peer)}\r\n`;
     const { reply } = f.status;
     if (reply !== undefined)
@@ -157,7 +160,8 @@ function chooseBoundary(facts: BounceFacts): string {
     const boundary = `${facts.id}-report-${n}`;
     const inside = (part: Uint8Array): boolean =>
       Buffer.from(part.buffer, part.byteOffset, part.byteLength).includes(`--${boundary}`, 0, 'latin1');
-    if (!inside(headerSection) && (body === undefined || !inside(body))) return boundary;
+    const spoken = facts.failures.some((f) => f.status.output?.includes(`--${boundary}`) === true);
+    if (!spoken && !inside(headerSection) && (body === undefined || !inside(body))) return boundary;
   }
 }
 

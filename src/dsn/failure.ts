@@ -6,6 +6,10 @@ export interface FailedRecipient {
   readonly address: Address;
   /** As the sender gave it, where `address` came of rerouting. */
   readonly original?: Address;
+  /** A file or command, which `address` was redirected to. */
+  readonly target?: string;
+  /** Only the original is told (`hide_child_in_errmsg`). */
+  readonly hidden?: true;
   /** ORCPT of RFC 3461 in wire form: `rfc822;user@example.test`. */
   readonly orcpt?: string;
   readonly status: Status;

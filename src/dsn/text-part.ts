@@ -7,12 +7,20 @@ const widest = 76;
 /** Address, host, what was said; every line ended by CRLF. */
 export function failureParagraph(f: FailedRecipient): string {
   let out = `\r\n  ${printable(formatAddress(f.original ?? f.address))}\r\n`;
-  if (f.original !== undefined) out += `    (redirected to ${printable(formatAddress(f.address))})\r\n`;
+  if (f.original !== undefined && f.hidden !== true)
+    out += `    (redirected to ${printable(f.target ?? formatAddress(f.address))})\r\n`;
   if (f.status.peer !== undefined) out += `    host ${printable(f.status.peer)}\r\n`;
   // Lines of a reply are parted by `\n` as two characters, the log's form.
   for (const line of f.status.text.split(/\\n|\r?\n/)) out += wrapped(printable(line), '    ');
   if (f.timedOut) out += '    retry timeout exceeded\r\n';
   return out;
+}
+
+/** What a command wrote, under its recipient's name; every line ended by CRLF. */
+export function outputParagraph(f: FailedRecipient): string {
+  const lines = (f.status.output ?? '').replace(/\n+$/, '').split('\n');
+  const name = printable(formatAddress(f.original ?? f.address));
+  return `\r\n------ ${name} ------\r\n\r\n${lines.map((line) => `${printable(line.replaceAll('\t', ' '))}\r\n`).join('')}`;
 }
 
 /** Breaks a text at spaces so that lines stay short where they can; every line is indented and ended by CRLF. */

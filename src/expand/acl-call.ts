@@ -20,6 +20,7 @@ export function callAcl(
   const answer = services.callAcl(name, args, frame.scope);
   const take = (a: Awaited<typeof answer>): Result<string> => {
     if (a.verdict === 'defer') return { kind: 'forced-fail', reason: `DEFER from acl "${name}"` };
+    if (a.verdict === 'error') return error(`ERROR from acl "${name}"`);
     heard(a.verdict === 'accept');
     // The message may quote the client unless the ACL engine says otherwise.
     if (a.message !== '' && a.tainted !== false) frame.tainted = true;

@@ -35,6 +35,7 @@ export function splitAddresses(text: string): string[] {
   let item = '';
   const r: Reader = { text, at: 0 };
   let inAngle = false;
+  let inGroup = false;
   while (r.at < text.length) {
     const start = r.at;
     const c = text.charAt(r.at);
@@ -46,8 +47,11 @@ export function splitAddresses(text: string): string[] {
     if (!inAngle && (c === ',' || c === ';')) {
       items.push(item);
       item = '';
-    } else if (!inAngle && c === ':') item = '';
-    else item += text.slice(start, r.at);
+      if (c === ';') inGroup = false;
+    } else if (!inAngle && !inGroup && c === ':') {
+      item = '';
+      inGroup = true;
+    } else item += text.slice(start, r.at);
   }
   items.push(item);
   return items.filter((i) => i.trim() !== '');

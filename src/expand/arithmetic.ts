@@ -111,13 +111,15 @@ function parenthesis(s: State): bigint {
 }
 
 function number(s: State): bigint {
-  const pattern = s.decimal ? /[0-9]+/y : /0[xX][0-9A-Fa-f]+|0[0-7]*|[0-9]+/y;
+  const pattern = s.decimal ? /[0-9]+/y : /0[xX][0-9A-Fa-f]*|0[0-7]*|[0-9]+/y;
   pattern.lastIndex = s.at;
   const found = pattern.exec(s.text)?.[0];
   if (found === undefined) return failed(s, 'expecting number or opening parenthesis');
   s.at += found.length;
   const octal = !s.decimal && /^0[0-7]+$/.test(found);
-  let value = BigInt(octal ? `0o${found.slice(1)}` : found);
+  // As scanf reads it: a bare 0x is zero.
+  const digits = /^0x$/i.test(found) ? '0' : found;
+  let value = BigInt(octal ? `0o${digits.slice(1)}` : digits);
   if (value > max) value = max;
   const unit = /[kKmMgG]/y;
   unit.lastIndex = s.at;

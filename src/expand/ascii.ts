@@ -14,3 +14,14 @@ export function upperAscii(s: string): string {
 export function sameText(a: string, b: string): boolean {
   return a.length === b.length && (a === b || lowerAscii(a) === lowerAscii(b));
 }
+
+/**
+ * Orders two texts without regard to ASCII case as Exim does: a text that the other one begins with is the greater,
+ * not the lesser one.
+ */
+export function orderCaseless(a: string, b: string): number {
+  const x = lowerAscii(a);
+  const y = lowerAscii(b);
+  if (x === y) return 0;
+  return x < y && !y.startsWith(x) ? -1 : 1;
+}

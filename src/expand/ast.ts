@@ -42,6 +42,8 @@ export interface ItemParts {
   readonly word?: string;
   readonly condition?: ConditionAst;
   readonly branches?: Branches;
+  /** For complaints: the command of `run` as written, then each of its words; the extractor of `sort`. */
+  readonly sources?: readonly string[];
 }
 
 export interface ItemAst extends ItemParts {

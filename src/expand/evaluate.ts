@@ -1,19 +1,48 @@
 /** Compiles a tree to closures, so that a template is read once and evaluated many times. */
 import type { Ast, Branches, ConditionAst } from './ast.ts';
+import { isCertificateVariable } from './certificate.ts';
 import { conditionTable } from './conditions/table.ts';
-import type { BranchEvaluator, Compiler, Evaluator, Test } from './evaluator.ts';
+import { aside, type BranchEvaluator, type Compiler, type Evaluator, type Test } from './evaluator.ts';
 import type { Frame } from './frame.ts';
 import { headerText } from './headers.ts';
 import { itemTable } from './items/table.ts';
 import { findOperator } from './operators/table.ts';
 import { bounded, chain, finish, maxTextOctets, type Outcome, type Result } from './outcome.ts';
+import { quotesFor } from './quoted.ts';
 import { readVariable } from './variables.ts';
 
 export function compile(ast: Ast): Evaluator {
   return compiler.text(ast);
 }
 
-const compiler: Compiler = { text: compileText, test: compileTest, branches: compileBranches };
+const compiler: Compiler = {
+  text: compileText,
+  test: compileTest,
+  branches: (name, branches) => compileBranches(name, branches, compileText),
+  query: compileQuery,
+};
+
+/** Compiles the text of a query: what goes through the quoting operator of its lookup type does not taint. */
+export function compileQuery(
+  ast: Ast,
+  type: string,
+  edit: (text: string) => string = (text) => text,
+): Evaluator {
+  const inner = (part: Ast): Evaluator => compileQuery(part, type, edit);
+  if (ast.kind === 'concat') return concat(ast.parts.map(inner));
+  if (quotesFor(ast, type)) {
+    const quoted = compileText(ast);
+    return (frame) => aside(quoted, frame, edit);
+  }
+  const row =
+    ast.kind === 'item' && (ast.name === 'if' || ast.name === 'lookup') ? itemTable.get(ast.name) : undefined;
+  if (ast.kind !== 'item' || row === undefined) return compileText(ast);
+  const branching = {
+    ...compiler,
+    branches: (name: string, b: Branches | undefined) => compileBranches(name, b, inner),
+  };
+  return row.compile(ast, branching, ast.name);
+}
 
 function compileText(ast: Ast): Evaluator {
   switch (ast.kind) {
@@ -40,13 +69,30 @@ function compileText(ast: Ast): Evaluator {
         return text;
       };
     case 'operator':
-      return compileOperator(ast.name, ast.argument, compileText(ast.operand));
+      return ast.operand.kind === 'variable' && isCertificateVariable(ast.operand.name)
+        ? certificateOperator(ast.name, ast.argument, ast.operand.name)
+        : compileOperator(ast.name, ast.argument, compileText(ast.operand));
     case 'item': {
       const row = itemTable.get(ast.name);
       if (row === undefined) throw new Error(`no item ${ast.name}`);
       return row.compile(ast, compiler, ast.name);
     }
   }
+}
+
+/**
+ * An operator on a certificate variable alone: digests and base64 are those of the certificate. Where there is none, Exim
+ * takes them of the variable's name.
+ */
+function certificateOperator(name: string, argument: string | undefined, variable: string): Evaluator {
+  const onText = compileOperator(name, argument, readVariable(variable));
+  if (!['md5', 'sha1', 'sha256', 'base64'].includes(name)) return onText;
+  return (frame) => {
+    const der = frame.scope.certificates?.get(variable);
+    const apply = compileOperator(name, argument, () => der?.toString('latin1') ?? variable);
+    const text = apply(frame);
+    return der !== undefined && name === 'md5' && typeof text === 'string' ? text.toUpperCase() : text;
+  };
 }
 
 function compileOperator(name: string, argument: string | undefined, operand: Evaluator): Evaluator {
@@ -120,30 +166,38 @@ function compileTest(condition: ConditionAst): Test {
   };
 }
 
-function compileBranches(name: string, branches: Branches | undefined): BranchEvaluator {
-  const yes = branches?.yes === undefined ? undefined : compileText(branches.yes);
-  const no = branches?.no === undefined || branches.no === 'fail' ? undefined : compileText(branches.no);
+function withValue(evaluate: Evaluator, frame: Frame, value: string, valueTainted: boolean): Result<string> {
+  const { value: oldValue, valueTainted: oldTainted } = frame;
+  frame.value = value;
+  frame.valueTainted = valueTainted;
+  const r = evaluate(frame);
+  if (r instanceof Promise)
+    return finish(r, () => {
+      frame.value = oldValue;
+      frame.valueTainted = oldTainted;
+    });
+  frame.value = oldValue;
+  frame.valueTainted = oldTainted;
+  return r;
+}
+
+function compileBranches(
+  name: string,
+  branches: Branches | undefined,
+  text: (ast: Ast) => Evaluator,
+): BranchEvaluator {
+  const yes = branches?.yes === undefined ? undefined : text(branches.yes);
+  const no = branches?.no === undefined || branches.no === 'fail' ? undefined : text(branches.no);
   const failure = { kind: 'forced-fail', reason: `"${name}" failed and "fail" requested` } as const;
   const fails = branches?.no === 'fail';
   return {
     yes(frame, value, valueTainted) {
-      if (yes === undefined) {
-        if (valueTainted) frame.tainted = true;
-        return value;
-      }
-      const { value: oldValue, valueTainted: oldTainted } = frame;
-      frame.value = value;
-      frame.valueTainted = valueTainted;
-      const r = yes(frame);
-      if (r instanceof Promise)
-        return finish(r, () => {
-          frame.value = oldValue;
-          frame.valueTainted = oldTainted;
-        });
-      frame.value = oldValue;
-      frame.valueTainted = oldTainted;
-      return r;
+      if (yes !== undefined) return withValue(yes, frame, value, valueTainted);
+      if (valueTainted) frame.tainted = true;
+      return value;
     },
+    noWith: (frame, value, valueTainted) =>
+      fails ? failure : no === undefined ? '' : withValue(no, frame, value, valueTainted),
     plainYes: (frame, otherwise) => (yes === undefined ? otherwise : yes(frame)),
     no: (frame) => (fails ? failure : no === undefined ? '' : no(frame)),
   };

@@ -18,12 +18,16 @@ export interface BranchEvaluator {
   /** Without touching `$value`; gives `otherwise` where there is no `{yes}`. */
   plainYes(frame: Frame, otherwise: string): Result<string>;
   no(frame: Frame): Result<string>;
+  /** `no` with `$value` set inside it. */
+  noWith(frame: Frame, value: string, valueTainted: boolean): Result<string>;
 }
 
 export interface Compiler {
   text(ast: Ast): Evaluator;
   test(condition: ConditionAst): Test;
   branches(name: string, branches: Branches | undefined): BranchEvaluator;
+  /** As `text`, but what goes through the quoting operator of this lookup type does not taint. */
+  query(ast: Ast, type: string): Evaluator;
 }
 
 export interface ItemRow {

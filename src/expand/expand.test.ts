@@ -30,9 +30,9 @@ describe('templates', () => {
     assert.deepEqual(at('ab $nosuch'), ['unknown variable name "nosuch"', 4]);
     assert.deepEqual(at('ab ${nosuch}'), ['unknown variable in "${nosuch}"', 4]);
     assert.deepEqual(at('${lc:abc'), ['missing } at end of string', 8]);
-    assert.deepEqual(at('${run{/bin/true}}'), [
-      '"run" expansion item is not supported: commands are not run from expansions',
-      5,
+    assert.deepEqual(at('${perl{f}}'), [
+      '"perl" expansion item is not supported: there is no Perl interpreter',
+      6,
     ]);
     assert.deepEqual(at('${if pam{a}{b}}'), ['support for "pam" not compiled', 8]);
     assert.equal(at('${lc:abc}'), 'template');
@@ -53,6 +53,38 @@ describe('templates', () => {
       assert.ok(!(r instanceof Promise) && r.kind === 'ok');
       assert.equal(r.text, domain.toUpperCase());
     }
+  });
+
+  it('never throw while they are read, whatever would run', () => {
+    const pieces = constantFrom(
+      '${run',
+      ',preexpand',
+      '{',
+      '}',
+      ' ',
+      '"',
+      "'",
+      '\\',
+      '$item',
+      '${readsocket',
+      '/bin/true',
+      ':',
+      'fail',
+    );
+    check(
+      property(array(pieces, { maxLength: 30 }), (parts) => {
+        parseTemplate(parts.join(''));
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  it('bound the time of all matches together', async () => {
+    const items = `${'x'.repeat(15)}!:`.repeat(40_000);
+    const scope = scopeWith({ extra: new Map([['home', { text: items, tainted: false }]]) });
+    const r = await expandText('${if forany{$home}{match{$item}{\\N^(x+)+$\\N}}{y}{n}}', scope);
+    assert.ok(r.kind === 'error');
+    assert.match(r.reason, /take longer than 500 ms/);
   });
 
   it('never throw, nor does their evaluation', () => {
@@ -98,6 +130,17 @@ describe('templates', () => {
       'address',
       'addresses',
       'mask',
+      'prvs',
+      'prvscheck',
+      'srs_encode',
+      'inbound_srs',
+      'certextract',
+      'authresults',
+      'imapfolder',
+      'listquote',
+      'crypteq',
+      'jsons',
+      '$tls_in_peercert',
       'reverse_ip',
       'expand',
       'h_subject:',
@@ -253,7 +296,7 @@ describe('lookups', () => {
   });
 
   it('are refused where there is no driver for the type', () => {
-    assert.match(text('${lookup{a}cdb{/f}}'), /^error: lookup type "cdb" is not available/);
+    assert.match(text('${lookup{a}dbm{/f}}'), /^error: lookup type "dbm" is not available/);
   });
 });
 

@@ -4,15 +4,17 @@
  * or a message contains.
  */
 import type { Ast } from './ast.ts';
-import { compile } from './evaluate.ts';
+import { compile, compileQuery } from './evaluate.ts';
 import type { Evaluator } from './evaluator.ts';
 import { createFrame, type Frame } from './frame.ts';
 import { bounded, error, type Expansion, type Failure, type Outcome, type Result } from './outcome.ts';
+import { remember } from './memory.ts';
 import { parse, type TemplateError } from './parse.ts';
 import type { Awaitable, ExpandScope } from './scope.ts';
 
 export type { Expansion, Failure } from './outcome.ts';
 export type { TemplateError } from './parse.ts';
+export { quotedTypes } from './quoted.ts';
 
 export interface Template {
   readonly kind: 'template';
@@ -26,6 +28,15 @@ export function parseTemplate(source: string): Template | TemplateError {
   const ast = parse(source);
   if (ast.kind === 'template-error') return ast;
   return { kind: 'template', source, ast, evaluate: compile(ast) };
+}
+
+/**
+ * The template evaluated as a query of this lookup type: what goes through its quoting operator does not taint.
+ *
+ * @param edit changes what was quoted
+ */
+export function asQuery(template: Template, type: string, edit: (text: string) => string): Template {
+  return { ...template, evaluate: compileQuery(template.ast, type, edit) };
 }
 
 /** The text of a template that needs no evaluation, else undefined. */
@@ -68,6 +79,7 @@ function toBoolean(r: Expansion): { readonly kind: 'ok'; readonly value: boolean
 }
 
 function toExpansion(r: Outcome<string>, frame: Frame): Expansion {
+  if (frame.hasRun) remember(frame.scope, 'value', { text: frame.value, tainted: frame.valueTainted });
   if (typeof r !== 'string') return r;
   const b = bounded(r);
   return typeof b === 'string' ? { kind: 'ok', text: b, tainted: frame.tainted } : b;

@@ -1,4 +1,5 @@
 /** The state of one running expansion: what changes while it runs (`$value`, `$1`, taint). Never shared by two expansions at once. */
+import { lastOutput } from './memory.ts';
 import type { Result } from './outcome.ts';
 import type { ExpandScope } from './scope.ts';
 
@@ -15,6 +16,13 @@ export interface Frame {
   /** `$0`, `$1`... */
   captures: readonly string[];
   capturesTainted: boolean;
+  /** `$prvscheck_address` and `$prvscheck_keynum` inside `${prvscheck`. */
+  prvs: { readonly address: string; readonly key: string; readonly tainted: boolean } | undefined;
+  /** Regular expression matches so far, and the time that those which were timed took, milliseconds. */
+  matches: number;
+  matchMs: number;
+  /** A command has run: `$value` stays for later expansions. */
+  hasRun: boolean;
   /** Levels of `${expand:` so far; bounded. */
   depth: number;
   /** Parses and evaluates a text in this frame (`${expand:`, the replacement of `${sg`). */
@@ -25,7 +33,7 @@ const none: readonly string[] = [];
 
 export function createFrame(scope: ExpandScope, expandText: Frame['expandText']): Frame {
   const captures = scope.captures ?? none;
-  const value = scope.extra?.get('value');
+  const value = scope.extra?.get('value') ?? lastOutput(scope);
   return {
     scope,
     tainted: false,
@@ -35,6 +43,10 @@ export function createFrame(scope: ExpandScope, expandText: Frame['expandText'])
     itemTainted: false,
     captures,
     capturesTainted: captures.length > 0,
+    hasRun: false,
+    matches: 0,
+    matchMs: 0,
+    prvs: undefined,
     depth: 0,
     expandText,
   };

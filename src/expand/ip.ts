@@ -63,14 +63,3 @@ export function maskOctets(octets: Uint8Array, bits: number): Uint8Array {
     return o & (0xff << (8 - keep)) & 0xff;
   });
 }
-
-/** True where `address` lies in `network` (`a.b.c.d`, `a.b.c.d/n` and the IPv6 forms). False for malformed texts. */
-export function ipInNetwork(address: string, network: string): boolean {
-  const [base = '', bitsText] = network.split('/');
-  const a = ipOctets(address);
-  const b = ipOctets(base);
-  if (a === undefined || b === undefined || a.length !== b.length) return false;
-  const bits = bitsText === undefined ? a.length * 8 : Number(bitsText);
-  if (bitsText !== undefined && (!/^\d+$/.test(bitsText) || bits > a.length * 8)) return false;
-  return Buffer.from(maskOctets(a, bits)).equals(maskOctets(b, bits));
-}

@@ -8,7 +8,7 @@ export type LookupStyle = 'single-key' | 'query';
 const types: ReadonlyMap<string, { readonly style: LookupStyle; readonly available: boolean }> = new Map(
   (
     [
-      ['cdb', 'single-key', false],
+      ['cdb', 'single-key', true],
       ['dbm', 'single-key', false],
       ['dbmjz', 'single-key', false],
       ['dbmnz', 'single-key', false],
@@ -22,23 +22,32 @@ const types: ReadonlyMap<string, { readonly style: LookupStyle; readonly availab
       ['nwildlsearch', 'single-key', true],
       ['spf', 'single-key', false],
       ['wildlsearch', 'single-key', true],
-      ['dnsdb', 'query', false],
+      ['dnsdb', 'query', true],
       ['ibase', 'query', false],
-      ['ldap', 'query', false],
-      ['ldapdn', 'query', false],
-      ['ldapm', 'query', false],
-      ['mysql', 'query', false],
+      ['ldap', 'query', true],
+      ['ldapdn', 'query', true],
+      ['ldapm', 'query', true],
+      ['mysql', 'query', true],
       ['nisplus', 'query', false],
       ['oracle', 'query', false],
       ['passwd', 'query', true],
-      ['pgsql', 'query', false],
-      ['redis', 'query', false],
-      ['sqlite', 'query', false],
+      ['pgsql', 'query', true],
+      ['redis', 'query', true],
+      ['sqlite', 'query', true],
       ['testdb', 'query', false],
       ['whoson', 'query', false],
     ] as const
   ).map(([name, style, available]) => [name, { style, available }]),
 );
+
+/** Every type, for the generated reference. */
+export function listLookupTypes(): readonly {
+  readonly name: string;
+  readonly style: LookupStyle;
+  readonly available: boolean;
+}[] {
+  return [...types].map(([name, { style, available }]) => ({ name, style, available }));
+}
 
 export function findLookupType(
   name: string,

@@ -94,6 +94,23 @@ class SourceParser implements Parser {
     return this.string(true, literalDollar);
   }
 
+  rawGroup(): string | undefined {
+    if (!this.take('{')) return undefined;
+    const start = this.position;
+    if (this.string(true, false) !== undefined) return this.source.slice(start, this.position - 1);
+    // What cannot be read may still end here: its words are read again one by one.
+    this.failure = undefined;
+    this.name();
+    const end = this.position;
+    return this.take('}') ? this.source.slice(start, end) : undefined;
+  }
+
+  apart(source: string): Ast | { readonly reason: string } {
+    const p = new SourceParser(source);
+    p.depth = this.depth;
+    return p.string(false, false) ?? { reason: p.failure?.reason ?? 'malformed expansion' };
+  }
+
   arguments(name: string, min: number, max: number): readonly Ast[] | undefined {
     const groups: Ast[] = [];
     this.skipSpace();
@@ -244,7 +261,8 @@ class SourceParser implements Parser {
       return parts && { kind: 'item', name, position, ...parts };
     }
     if (this.take(':')) return this.operator(name, position);
-    if (this.take('}')) return this.variable(name, position, () => `unknown variable in "\${${name}}"`);
+    if (this.take('}'))
+      return this.variable(name, position, (hint) => `unknown variable in "\${${name}}"${hint}`);
     return this.fail(`"\${${name}" is not a known operator (or a } is missing in a variable reference)`);
   }
 

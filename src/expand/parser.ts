@@ -31,6 +31,13 @@ export interface Parser {
   word(): string;
   /** Reads `{...}`; the opening brace must be next. With `literalDollar`, `$` has no meaning inside. */
   group(literalDollar?: boolean): Ast | undefined;
+  /**
+   * Reads `{...}` and gives what stands between the braces, unread; undefined, without a failure noted, where no end of it
+   * can be found.
+   */
+  rawGroup(): string | undefined;
+  /** Reads a text that is a template of its own, wherever this parser stands. */
+  apart(source: string): Ast | { readonly reason: string };
   /** Reads `min` to `max` groups and the closing brace of the item, with Exim's complaints about `name`. */
   arguments(name: string, min: number, max: number): readonly Ast[] | undefined;
   condition(): ConditionAst | undefined;

@@ -41,7 +41,40 @@ describe('regular expressions', { skip: regexUnavailable() ?? false }, () => {
   it('bound the work of one match', () => {
     const r = regex('^(a+)+$').match(`${'a'.repeat(60)}!`);
     assert.ok(r?.kind === 'error');
-    assert.match(r.reason, /needs more than 1000000 steps/);
+    assert.match(r.reason, /needs more than 100000 steps/);
+  });
+
+  // Each of these ran for minutes or hours where steps are counted for each starting place anew and scanning is not counted.
+  it('bound the work of one search, whatever the place it starts from', () => {
+    const digits = '1'.repeat(1_000_000);
+    for (const [pattern, subject] of [
+      ['\\d*[a-c]\\d', digits],
+      ['x*x*x*[yz]w', 'x'.repeat(2000)],
+      ['(?:(?=\\d*+x)|.)*q', digits],
+      ['(a|b|ab)*c', 'ab'.repeat(500_000)],
+    ] as const) {
+      const r = regex(pattern).match(subject);
+      assert.ok(r === undefined || r.kind === 'error', pattern);
+    }
+  });
+
+  it('find what starts late in a long subject', () => {
+    const subject = `${'x'.repeat(5000)}\nneedle 42`;
+    const found = regex('(?<=\\n)needle (\\d+)').match(subject);
+    assert.ok(found?.kind === 'match');
+    assert.deepEqual([found.start, found.groups[1]], [5001, '42']);
+    assert.equal(regex('^needle').match(subject), undefined);
+    assert.equal(regex('(?m)^needle').match(subject)?.kind, 'match');
+    assert.equal(regex('\\Gneedle').match(subject), undefined);
+    assert.equal(regex('$').match(subject)?.kind, 'match');
+  });
+
+  it('work after their code has been given up for others', () => {
+    const first = regex('^kept (\\w+)$');
+    for (let i = 0; i < 1500; i++) assert.equal(regex(`pattern ${i}`).match('x'), undefined);
+    const found = first.match('kept well');
+    assert.ok(found?.kind === 'match');
+    assert.equal(found.groups[1], 'well');
   });
 
   it('do not overflow the stack of the library', () => {

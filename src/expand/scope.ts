@@ -4,7 +4,12 @@
  * A variable whose group is absent expands to the empty string. All strings hold one octet a character.
  */
 import type { Address, ReversePath } from '../mail/address.ts';
+import type { Awaitable } from '../mail/awaitable.ts';
 import type { HeaderField } from '../mail/headers.ts';
+import type { Lookup } from '../lookup/lookup.ts';
+
+export type { Awaitable } from '../mail/awaitable.ts';
+export type { LookupAnswer, LookupRequest } from '../lookup/lookup.ts';
 
 /** Facts of the configuration and the machine. */
 export interface MainFacts {
@@ -15,6 +20,8 @@ export interface MainFacts {
   readonly configFile: string;
   /** `headers_charset`, the target of `$h_`; UTF-8 where absent. */
   readonly headersCharset?: string;
+  /** What `${env` sees and commands get: the process's own for `${env` and nothing for commands where absent. */
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 /** Facts of the SMTP connection (Exim: `$sender_host_address`, `$sender_helo_name`, ...). Mutable by the session that owns it. */
@@ -26,6 +33,10 @@ export interface ConnectionFacts {
   /** Verified name; undefined while not looked up or not verified. */
   hostName?: string;
   helo?: string;
+  /** `smtp_active_hostname`, where it is not `primary_hostname`. */
+  activeHostname?: string;
+  /** What became of looking for the host's name, where it did not succeed. */
+  hostLookup?: 'failed' | 'deferred';
   /** Exim's `$received_protocol` as it would be now. */
   protocol: string;
   authenticatedId?: string;
@@ -35,10 +46,24 @@ export interface ConnectionFacts {
   readonly taintedVariables?: Set<string>;
 }
 
+/** Facts of a body that has been received. Octets as in the spool of Exim: lines end in LF. */
+export interface BodyFacts {
+  /** The first and the last `message_body_visible` octets. */
+  readonly start: string;
+  readonly end: string;
+  readonly octets: number;
+  readonly lines: number;
+  readonly zeroOctets: number;
+  /** The longest line of the whole message, its end not counted. */
+  readonly longestLine: number;
+}
+
 /** Facts of the message. Mutable by the session or delivery that owns it. */
 export interface MessageFacts {
   id?: string;
   sender: ReversePath;
+  /** The sender is of our own making: it does not taint. */
+  senderClean?: true;
   /** MAIL SIZE=, or -1. */
   declaredSize: number;
   /** Octets received; -1 before the data. */
@@ -48,9 +73,12 @@ export interface MessageFacts {
   recipients: readonly Address[];
   /** RCPT commands so far, refused ones included. */
   rcptCount: number;
+  /** 0 where nothing has been received. */
   receivedAtMs: number;
   /** The header section once it is there. */
   readonly headers?: () => readonly HeaderField[];
+  /** The body once it is there. */
+  readonly body?: () => BodyFacts;
   /** `acl_m` variables by name without the `acl_` prefix. */
   readonly variables: Map<string, string>;
   /** Names in {@link variables} whose value is tainted. Absent: every value counts as tainted. */
@@ -64,8 +92,13 @@ export interface AddressFacts {
   /** Without affixes. */
   local: string;
   domain: string;
+  /** `$local_part` and `$domain` keep quotes and letter case: while an address is rewritten. */
+  asWritten?: true;
   prefix?: string;
   suffix?: string;
+  /** What a `*` in the affix stands for. */
+  prefixWild?: string;
+  suffixWild?: string;
   /** Set by a successful lookup in a router's, ACL's or list's domains / local_parts; untainted. */
   domainData?: string;
   localPartData?: string;
@@ -86,6 +119,8 @@ export interface AddressFacts {
   hostPort?: number;
   router?: string;
   transport?: string;
+  /** The reverse path of this delivery; absent: the message's sender. */
+  returnPath?: ReversePath;
 }
 
 /** Facts that ACLs set. */
@@ -103,32 +138,15 @@ export type MatchKind = 'domain' | 'host' | 'address' | 'local_part';
 /** An answer of a list. `data` is what a lookup or pattern gave, Exim's `$domain_data` and the like. */
 export type ListAnswer =
   /** `tainted`: the data is an item of a list that came from the wire. */
-  | { readonly kind: 'yes'; readonly data?: string; readonly tainted?: boolean }
+  | {
+      readonly kind: 'yes';
+      readonly data?: string;
+      readonly tainted?: boolean;
+      /** `$0`, `$1`... of a wildcard or regular expression. */
+      readonly captures?: readonly string[];
+    }
   | { readonly kind: 'no' }
   | { readonly kind: 'defer'; readonly reason: string };
-
-export type LookupAnswer =
-  /** `parts`: for a partial match, the wild and the fixed part of the key (`$1`, `$2`). */
-  | { readonly kind: 'found'; readonly value: string; readonly parts?: readonly [string, string] }
-  | { readonly kind: 'missing' }
-  | { readonly kind: 'defer'; readonly reason: string };
-
-/** A lookup as `${lookup` or a list item asks it. */
-export interface LookupRequest {
-  /** The search type without affixes: `lsearch`. */
-  readonly type: string;
-  /** `partial-`, `*` and `*@` as written: undefined partial means none. */
-  readonly partial?: { readonly minimum: number; readonly affix: string };
-  readonly defaultStar?: '*' | '*@';
-  readonly options: readonly string[];
-  readonly key: string;
-  /** Absent for query-style lookups. */
-  readonly file?: string;
-  readonly fileTainted: boolean;
-  readonly keyTainted: boolean;
-}
-
-export type Awaitable<T> = T | Promise<T>;
 
 /** A value with its taint mark. */
 export interface ExtraValue {
@@ -138,7 +156,7 @@ export interface ExtraValue {
 
 /** What expansion needs from outside its own folder. */
 export interface ExpandServices {
-  lookup(request: LookupRequest): Awaitable<LookupAnswer>;
+  readonly lookup: Lookup;
   /**
    * `match_domain` and the like; `list` is a list's text, already expanded, and `listTainted` whether any of it came from
    * the wire (it may then name no files). `host` is `match_ip`: items that need a host's name do not match.
@@ -158,7 +176,7 @@ export interface ExpandServices {
     args: readonly string[],
     scope: ExpandScope,
   ): Awaitable<{
-    readonly verdict: 'accept' | 'deny' | 'defer';
+    readonly verdict: 'accept' | 'deny' | 'defer' | 'error';
     readonly message: string;
     readonly tainted?: boolean;
   }>;
@@ -173,6 +191,8 @@ export interface ExpandScope {
   readonly acl?: AclFacts;
   /** `$0`, `$1`... from a match made before the expansion (a regular expression in a list); tainted. */
   readonly captures?: readonly string[];
+  /** Certificates in DER by the name of their variable (`tls_in_peercert`). */
+  readonly certificates?: ReadonlyMap<string, Buffer>;
   /** `queue_running`: true in deliveries that a queue run started. */
   readonly queueRunning?: boolean;
   /** Values by variable name without `$`, for variables that have no place in the groups above (`host_data`, `home`). */

@@ -10,6 +10,14 @@ const words: ReadonlyMap<string, string> = new Map([
   ['ELOOP', 'Too many levels of symbolic links'],
   ['EMFILE', 'Too many open files'],
   ['EIO', 'Input/output error'],
+  ['ECONNREFUSED', 'Connection refused'],
+  ['ECONNRESET', 'Connection reset by peer'],
+  ['ETIMEDOUT', 'Connection timed out'],
+  ['EHOSTUNREACH', 'No route to host'],
+  ['ENETUNREACH', 'Network is unreachable'],
+  ['EPIPE', 'Broken pipe'],
+  ['EPERM', 'Operation not permitted'],
+  ['EADDRNOTAVAIL', 'Cannot assign requested address'],
 ]);
 
 export function systemErrorText(e: unknown): string {

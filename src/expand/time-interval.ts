@@ -19,8 +19,8 @@ export function parseInterval(text: string): number | undefined {
 
 /** The interval in the largest units that fit. */
 export function formatInterval(seconds: number): string {
-  let rest = seconds;
-  let out = '';
+  let rest = Math.abs(seconds);
+  let out = seconds < 0 ? '-' : '';
   for (const [unit, size] of units) {
     const n = Math.floor(rest / size);
     rest -= n * size;

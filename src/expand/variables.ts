@@ -1,6 +1,7 @@
 /** The variables of expansions (Exim manual, "Expansion variables"): name -> how to read it and whether it is tainted. */
 import type { Evaluator, VariableRow } from './evaluator.ts';
 import type { Frame } from './frame.ts';
+import { recall } from './memory.ts';
 import { addressVariables } from './variables/address.ts';
 import { connectionVariables } from './variables/connection.ts';
 import { mainVariables } from './variables/main.ts';
@@ -16,6 +17,31 @@ const frameVariables: Readonly<Record<string, VariableRow>> = {
   acl_narg: { read: (f) => String(f.scope.acl?.args?.length ?? 0) },
 };
 
+/** A value that an expansion left behind. */
+function remembered(name: string, otherwise: string): VariableRow {
+  return {
+    read: (f) => f.scope.extra?.get(name)?.text ?? recall(f.scope, name)?.text ?? otherwise,
+    tainted: (f) => (f.scope.extra?.get(name) ?? recall(f.scope, name))?.tainted ?? false,
+  };
+}
+
+/** Certificates have no text; they are for `${certextract` and digests. */
+const certificateVariables: Readonly<Record<string, VariableRow>> = Object.fromEntries(
+  ['tls_in_ourcert', 'tls_in_peercert', 'tls_out_ourcert', 'tls_out_peercert'].map((name) => [
+    name,
+    { read: (f: Frame) => (f.scope.certificates?.has(name) === true ? '<cert>' : '') },
+  ]),
+);
+
+const rememberedVariables: Readonly<Record<string, VariableRow>> = {
+  runrc: remembered('runrc', '0'),
+  lookup_dnssec_authenticated: remembered('lookup_dnssec_authenticated', ''),
+  prvscheck_result: remembered('prvscheck_result', ''),
+  srs_recipient: remembered('srs_recipient', ''),
+  prvscheck_address: { read: (f) => f.prvs?.address ?? '', tainted: (f) => f.prvs?.tainted ?? false },
+  prvscheck_keynum: { read: (f) => f.prvs?.key ?? '', tainted: (f) => f.prvs?.tainted ?? false },
+};
+
 /** Name -> row; a later group wins where two have a name. */
 const table: ReadonlyMap<string, VariableRow> = new Map(
   Object.entries({
@@ -25,6 +51,8 @@ const table: ReadonlyMap<string, VariableRow> = new Map(
     ...connectionVariables,
     ...addressVariables,
     ...frameVariables,
+    ...rememberedVariables,
+    ...certificateVariables,
   }),
 );
 

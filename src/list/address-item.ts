@@ -11,6 +11,7 @@ import {
   plainYes,
   type ItemAnswer,
   type CompiledItem,
+  type Taint,
   type CompiledList,
   type MatchContext,
   type Subject,
@@ -23,11 +24,11 @@ const magicDomain = /^(?:|\[\]|mx_any|mx_primary|mx_secondary)$/;
 /** `domain` compiles the domain part of a pattern, which is a domain list of one item. */
 export function compileAddressItem(
   pattern: string,
-  tainted: boolean,
+  taint: Taint,
   domain: (item: string) => CompiledList,
 ): CompiledItem {
   if (pattern === '') return { test: (subject) => (subject.text === '' ? plainYes : no) };
-  const inner = compileForAddress(pattern, tainted, domain);
+  const inner = compileForAddress(pattern, taint, domain);
   // What is neither empty nor has a domain is no address and matches nothing.
   return {
     ...inner,
@@ -38,18 +39,18 @@ export function compileAddressItem(
 
 function compileForAddress(
   pattern: string,
-  tainted: boolean,
+  taint: Taint,
   domain: (item: string) => CompiledList,
 ): CompiledItem {
   if (pattern.startsWith('^')) {
-    const { test, ...rest } = regexTest(pattern, tainted);
+    const { test, ...rest } = regexTest(pattern, taint.tainted);
     // Exim gives no value for these.
     return { ...rest, test: (subject, context) => withoutData(test(subject, context)) };
   }
-  if (wholeLookup.test(pattern)) return addressLookup(pattern.replace(/\s*;/, ';'), tainted);
+  if (wholeLookup.test(pattern)) return addressLookup(pattern.replace(/\s*;/, ';'), taint);
   const split = pattern.startsWith('@@');
   if (split && !pattern.includes(';')) return { test: () => no };
-  const inner = split ? splitLookup(pattern, tainted) : localAndDomain(pattern, domain);
+  const inner = split ? splitLookup(pattern, taint) : localAndDomain(pattern, domain);
   return { ...inner, test: (subject, context) => (subject.text === '' ? no : inner.test(subject, context)) };
 }
 
@@ -58,10 +59,10 @@ function withoutData(r: Awaitable<ItemAnswer>): Awaitable<ItemAnswer> {
   return r.kind === 'yes' ? plainYes : r;
 }
 
-function addressLookup(pattern: string, tainted: boolean): CompiledItem {
+function addressLookup(pattern: string, taint: Taint): CompiledItem {
   const lookup = parseLookupItem(pattern);
   if (typeof lookup === 'string') return broken(lookup);
-  const use = { partial: false, listTainted: tainted };
+  const use = { partial: false, taint };
   return {
     test: (subject, context) =>
       subject.text === '' && lookup.search.style === 'single-key'
@@ -108,10 +109,10 @@ function localTest(local: string | undefined): (subject: Subject, end: number) =
 }
 
 /** `@@type;file`: the domain is looked up, and what is found is a list of local parts, perhaps continued by `>key`. */
-function splitLookup(pattern: string, tainted: boolean): CompiledItem {
+function splitLookup(pattern: string, taint: Taint): CompiledItem {
   const lookup = parseLookupItem(pattern.slice(2));
   if (typeof lookup === 'string') return broken(lookup);
-  return { test: (subject, context) => localPartsOf(lookup, subject, tainted, context) };
+  return { test: (subject, context) => localPartsOf(lookup, subject, taint, context) };
 }
 
 const maxChain = 50;
@@ -119,7 +120,7 @@ const maxChain = 50;
 async function localPartsOf(
   lookup: LookupItem,
   subject: Subject,
-  tainted: boolean,
+  taint: Taint,
   context: MatchContext,
 ): Promise<ItemAnswer> {
   const at = subject.text.lastIndexOf('@');
@@ -130,7 +131,7 @@ async function localPartsOf(
   };
   let key = subject.text.slice(at + 1);
   for (let i = 0; i < maxChain; i++) {
-    const answer = await askLookup(lookup, key, { partial: true, listTainted: tainted }, context);
+    const answer = await askLookup(lookup, key, { partial: true, taint }, context);
     if (answer.kind !== 'yes') return answer;
     const { items } = readList(answer.data ?? '');
     const last = items.at(-1);
@@ -157,9 +158,13 @@ async function firstLocalPart(
   for (const item of items) {
     const negated = item.startsWith('!');
     const pattern = negated ? item.slice(1).trimStart() : item;
-    const { test } = compilePattern(pattern, { atSpecial: false, partial: true, tainted: false });
+    const { test } = compilePattern(pattern, {
+      atSpecial: false,
+      partial: true,
+      taint: { tainted: false },
+    });
     const r = await test(local, context);
-    if (r.kind === 'yes') return negated ? no : plainYes;
+    if (r.kind === 'yes') return negated ? no : r;
     if (r.kind !== 'no') return r;
   }
   return undefined;

@@ -7,19 +7,20 @@ import type { ListAnswer, MatchKind } from '../expand/scope.ts';
 import { readList } from '../mail/list-text.ts';
 import { compileAddressItem } from './address-item.ts';
 import { compileHostItem } from './host-item.ts';
+import { mxItem } from './mx-item.ts';
 import { compilePattern } from './pattern.ts';
-import { yes, type CompiledItem, type CompiledList, type Step, type Unfound } from './model.ts';
+import { yes, type CompiledItem, type CompiledList, type Step, type Taint, type Unfound } from './model.ts';
 
 /** Compiles a list's text after expansion. `tainted` says whether any of it came from the wire. */
-export function compileList(kind: MatchKind, text: string, tainted: boolean): CompiledList {
-  return compileItems(kind, readList(text).items, tainted, false);
+export function compileList(kind: MatchKind, text: string, taint: Taint): CompiledList {
+  return compileItems(kind, readList(text).items, taint, false);
 }
 
 /** Compiles items that are already apart: those of a list, or the lines of a file (which may not name lists or files). */
 export function compileItems(
   kind: MatchKind,
   items: readonly string[],
-  tainted: boolean,
+  taint: Taint,
   inFile: boolean,
 ): CompiledList {
   const steps: Step[] = [];
@@ -39,26 +40,29 @@ export function compileItems(
     if (!inFile && pattern.startsWith('/')) steps.push({ kind: 'file', negated, path: pattern });
     else if (!inFile && pattern.startsWith('+'))
       steps.push({ kind: 'named', negated, name: pattern.slice(1) });
-    else if (isLiteral(kind, pattern)) addLiteral(steps, negated, pattern, yes(pattern, tainted));
+    else if (isLiteral(kind, pattern)) addLiteral(steps, negated, pattern, yes(pattern, taint.tainted));
     else {
-      const compiled = compileItem(kind, pattern, tainted);
+      const compiled = compileItem(kind, pattern, taint);
       if (compiled.problem !== undefined) problems.push(compiled.problem);
       steps.push({ kind: 'item', negated, test: compiled.test, unknown, deferred });
     }
   }
-  return { kind, steps, tainted, problems };
+  return { kind, steps, ...taint, problems };
 }
 
-function compileItem(kind: MatchKind, pattern: string, tainted: boolean): CompiledItem {
+function compileItem(kind: MatchKind, pattern: string, taint: Taint): CompiledItem {
   switch (kind) {
     case 'domain':
-      return compilePattern(pattern, { atSpecial: true, partial: true, tainted });
+      return (
+        mxItem(pattern, (text) => compileList('host', text, taint)) ??
+        compilePattern(pattern, { atSpecial: true, partial: true, taint })
+      );
     case 'local_part':
-      return compilePattern(pattern, { atSpecial: false, partial: true, tainted });
+      return compilePattern(pattern, { atSpecial: false, partial: true, taint });
     case 'host':
-      return compileHostItem(pattern, tainted);
+      return compileHostItem(pattern, taint);
     case 'address':
-      return compileAddressItem(pattern, tainted, (item) => compileItems('domain', [item], tainted, false));
+      return compileAddressItem(pattern, taint, (item) => compileItems('domain', [item], taint, false));
   }
 }
 

@@ -14,18 +14,19 @@ import {
   type MatchContext,
   type Subject,
   type CompiledItem,
+  type Taint,
 } from './model.ts';
 
 /** The subject's text is its IP address without mapping, or empty where no host is involved. */
-export function compileHostItem(pattern: string, tainted: boolean): CompiledItem {
+export function compileHostItem(pattern: string, taint: Taint): CompiledItem {
   if (pattern === '*') return { test: () => plainYes };
   if (pattern === '') return { test: (subject) => (subject.text === '' ? plainYes : no) };
-  const inner = compileForHost(pattern, tainted);
+  const inner = compileForHost(pattern, taint);
   // Without a host only `*` and the empty item match.
   return { ...inner, test: (subject, context) => (subject.text === '' ? no : inner.test(subject, context)) };
 }
 
-function compileForHost(pattern: string, tainted: boolean): CompiledItem {
+function compileForHost(pattern: string, taint: Taint): CompiledItem {
   if (pattern === '@')
     return { test: (subject, context) => byAddressOf(context.scope.main.primaryHostname, subject, context) };
   if (pattern === '@[]')
@@ -45,10 +46,10 @@ function compileForHost(pattern: string, tainted: boolean): CompiledItem {
     const problem = `malformed IPv4 address or address mask "${pattern}"`;
     return { test: () => ({ kind: 'unknown', reason: problem }), problem };
   }
-  if (pattern.includes(';')) return lookupItem(pattern, tainted);
+  if (pattern.includes(';')) return lookupItem(pattern, taint);
   if (/^[\w.-]+$/.test(pattern))
     return { test: (subject, context) => byAddressOf(pattern, subject, context) };
-  return byName(pattern, tainted);
+  return byName(pattern, taint);
 }
 
 function octetsOf(subject: Subject): Uint8Array | null {
@@ -74,8 +75,8 @@ function byAddressOf(name: string, subject: Subject, context: MatchContext): Awa
 }
 
 /** Wildcards and regular expressions: compared with every verified name of the host. */
-function byName(pattern: string, tainted: boolean): CompiledItem {
-  const compiled = compilePattern(pattern, { atSpecial: true, partial: true, tainted });
+function byName(pattern: string, taint: Taint): CompiledItem {
+  const compiled = compilePattern(pattern, { atSpecial: true, partial: true, taint });
   return { ...compiled, test: namedTest(compiled.test) };
 }
 
@@ -119,18 +120,18 @@ function nameSubject(name: string): Subject {
 const netPrefix = /^net(\d*)-/;
 
 /** `net-type;file` and `net24-type;file` look for the address, other single-key lookups for the name. */
-function lookupItem(pattern: string, tainted: boolean): CompiledItem {
+function lookupItem(pattern: string, taint: Taint): CompiledItem {
   const net = netPrefix.exec(pattern);
   const lookup = parseLookupItem(net === null ? pattern : pattern.slice(net[0].length));
   if (typeof lookup === 'string') return broken(lookup);
   const bits = net?.[1] === undefined || net[1] === '' ? undefined : Number(net[1]);
-  const use = { partial: false, listTainted: tainted };
+  const use = { partial: false, taint };
   const byAddress: ItemTest = (subject, context) =>
     askLookup(lookup, addressKey(lookup, subject, bits), use, context);
   if (net !== null) return { test: byAddress };
   if (lookup.search.style === 'query') return { test: (_, context) => askLookup(lookup, '', use, context) };
   const named = namedTest((subject, context) =>
-    askLookup(lookup, subject.text, { partial: true, listTainted: tainted }, context),
+    askLookup(lookup, subject.text, { partial: true, taint }, context),
   );
   return {
     test: (subject, context) =>

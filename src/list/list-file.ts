@@ -29,7 +29,7 @@ export function readListFile(kind: MatchKind, path: string): CompiledList | stri
     const known = files.get(key);
     if (known !== undefined && isSame(known, now)) return known.list;
     if (now.size > maxBytes) return `${path} is larger than ${maxBytes} octets`;
-    const list = compileItems(kind, fileItems(kind, readFileSync(path, 'latin1')), false, true);
+    const list = compileItems(kind, fileItems(kind, readFileSync(path, 'latin1')), { tainted: false }, true);
     if (known === undefined && files.size >= maxFiles) files.clear();
     files.set(key, {
       mtimeMs: now.mtimeMs,

@@ -1,7 +1,8 @@
 /** Lookups as list items, `type;file` and `type;query` (Exim manual, "Domain lists", "Address lists"). */
 import { parseLookupType, type LookupType } from '../expand/lookup-type.ts';
+import { isQuotedFor } from '../expand/quoted.ts';
 import type { Awaitable, LookupAnswer, LookupRequest } from '../expand/scope.ts';
-import { defer, no, type ItemAnswer, type MatchContext } from './model.ts';
+import { defer, no, type ItemAnswer, type MatchContext, type Taint } from './model.ts';
 
 /** A search type with its affixes, and the file or query that follows the semicolon. */
 export interface LookupItem {
@@ -19,7 +20,7 @@ export function parseLookupItem(pattern: string): LookupItem | string {
 /** How one kind of item asks: whether partial matching applies, and whether the item came from the wire. */
 export interface LookupUse {
   readonly partial: boolean;
-  readonly listTainted: boolean;
+  readonly taint: Taint;
 }
 
 /** Asks; the value found is the match's data. `key` is what a single-key lookup looks for. */
@@ -35,12 +36,15 @@ export function askLookup(
 
 function lookupRequest({ search, argument }: LookupItem, key: string, use: LookupUse): LookupRequest {
   const single = search.style === 'single-key';
+  const { tainted, quotedFor } = use.taint;
+  const quoted = !single && tainted && quotedFor !== undefined && isQuotedFor(quotedFor, search.type);
   return {
     type: search.type,
     options: search.options,
     key: single ? key : argument,
-    keyTainted: single || use.listTainted,
-    fileTainted: use.listTainted,
+    keyTainted: single || (tainted && !quoted),
+    ...(quoted ? { keyQuoted: true } : {}),
+    fileTainted: tainted,
     ...(single ? { file: argument } : {}),
     ...(search.partial !== undefined && use.partial ? { partial: search.partial } : {}),
     ...(search.defaultStar === undefined ? {} : { defaultStar: search.defaultStar }),

@@ -32,15 +32,18 @@ function setup(
   return { ...lists, scope };
 }
 
-const yes = (data?: string): ListAnswer => (data === undefined ? { kind: 'yes' } : { kind: 'yes', data });
+/** `captures` are `$0`, `$1`... of a wildcard or regular expression. */
+const yes = (data?: string, ...captures: string[]): ListAnswer =>
+  data === undefined ? { kind: 'yes' } : { kind: 'yes', data, ...(captures.length > 0 ? { captures } : {}) };
 const no: ListAnswer = { kind: 'no' };
 
 test('the matched item is the data', () => {
   const { matchDomainList, scope } = setup({ domain: { local: 'a.test : *.b.test : ^c', not: '!x.test' } });
   const match = (list: string, domain: string) => matchDomainList(list, domain, scope);
   assert.deepEqual(match('x : A.Test', 'a.TEST'), yes('A.Test'));
-  assert.deepEqual(match('+local', 'sub.b.test'), yes('*.b.test'));
-  assert.deepEqual(match('+local', 'c.test'), yes('^c'));
+  assert.deepEqual(match('+local', 'sub.b.test'), yes('*.b.test', 'sub.b.test', 'sub'));
+  assert.deepEqual(match('+local', 'c.test'), yes('^c', 'c'));
+  assert.deepEqual(match('^(.)\\\\.(t)', 'c.test'), yes('^(.)\\.(t)', 'c.t', 'c', 't'));
   assert.deepEqual(match('@', 'MX.example.test'), yes('mx.example.test'));
   assert.deepEqual(match('@[]', '[192.0.2.5]'), yes('@[]'));
   assert.deepEqual(match('!y', 'a.test'), yes());
@@ -51,7 +54,7 @@ test('the matched item is the data', () => {
 test('a list is expanded before it is taken apart', () => {
   const { matchDomainList, scope } = setup();
   assert.deepEqual(matchDomainList('x : ${lc:B.TEST}', 'b.test', scope), yes('b.test'));
-  assert.deepEqual(matchDomainList('\\N^b\\.\\w+$\\N', 'b.test', scope), yes('^b\\.\\w+$'));
+  assert.deepEqual(matchDomainList('\\N^b\\.\\w+$\\N', 'b.test', scope), yes('^b\\.\\w+$', 'b.test'));
   assert.deepEqual(matchDomainList('${if eq{a}{b}{x}fail}', 'b.test', scope), no);
   assert.deepEqual(matchDomainList('! ${if eq{a}{b}{x}fail}', 'b.test', scope), no);
   const bad = matchDomainList('${nonsense', 'b.test', scope);
@@ -198,7 +201,10 @@ test('a host name that the connection knows is used; without any means the list 
     protocol: 'smtp',
     variables: new Map<string, string>(),
   };
-  assert.deepEqual(matchHostList('*.test', '192.0.2.1', { ...scope, connection }), yes('*.test'));
+  assert.deepEqual(
+    matchHostList('*.test', '192.0.2.1', { ...scope, connection }),
+    yes('*.test', 'client.test', 'client'),
+  );
   const unknown = matchHostList('*.test', '192.0.2.2', { ...scope, connection });
   assert.ok(!(unknown instanceof Promise) && unknown.kind === 'defer');
 });
@@ -221,13 +227,14 @@ test('letter case of a router with caseful_local_part', () => {
   const { matchLocalPartList, scope } = setup();
   assert.deepEqual(matchLocalPartList('user', 'User', scope), yes('user'));
   assert.deepEqual(matchLocalPartList('user', 'User', scope, { caseful: true }), no);
-  assert.deepEqual(matchLocalPartList('^U', 'User', scope, { caseful: true }), yes('^U'));
+  assert.deepEqual(matchLocalPartList('^U', 'User', scope, { caseful: true }), yes('^U', 'U'));
 });
 
 test('mistakes that show before any mail', () => {
   const problem = (kind: MatchKind, text: string): string => listProblems(kind, text).join('; ');
   assert.equal(problem('domain', 'a.test : +local : *.b : lsearch;/f'), '');
-  assert.match(problem('domain', '@mx_any'), /"@mx_any" in a domain list is not supported/);
+  assert.equal(problem('domain', '@mx_any'), '');
+  assert.match(problem('domain', '@mx_any/ignore=1.2.3'), /malformed/);
   assert.match(problem('domain', '^('), /regular expression error in "\^\("/);
   assert.match(problem('domain', 'nosuch;/f'), /unknown lookup type "nosuch"/);
   assert.match(
@@ -269,10 +276,76 @@ test('nothing that a list says makes it throw', () => {
   );
   fc.assert(
     fc.property(kind, text, text, fc.boolean(), (k, list, subject, tainted) => {
-      compileList(k, list, tainted);
+      compileList(k, list, { tainted });
       // A list from the wire, so that no path is opened.
       void matchList(k, list, subject, scope, true);
     }),
     { numRuns: 1000 },
   );
+});
+
+test('text from the wire stays within the query that it was quoted for', async () => {
+  const asked: LookupRequest[] = [];
+  const ask = async (list: string, local: string): Promise<string> => {
+    asked.length = 0;
+    const { matchDomainList, scope } = setup({}, undefined, (r) => {
+      asked.push(r);
+      return { kind: 'missing' };
+    });
+    await matchDomainList(list, 'a.test', { ...scope, address: { local, domain: 'a.test' } });
+    return asked
+      .map(
+        (r) => `${r.type} ${r.key}${r.keyTainted ? ' tainted' : ''}${r.keyQuoted === true ? ' quoted' : ''}`,
+      )
+      .join(' / ');
+  };
+  const quoted = "pgsql;select '${quote_pgsql:$local_part}'";
+  assert.equal(await ask(quoted, "o'x"), "pgsql select 'o''x' quoted");
+  // A separator in it neither ends the item nor begins another.
+  assert.equal(await ask(quoted, 'x:pgsql;delete from t'), "pgsql select 'x:pgsql;delete from t' quoted");
+  assert.equal(await ask(quoted, 'x:*'), "pgsql select 'x:*' quoted");
+  assert.equal(await ask(`<| x | ${quoted}`, 'a|b:c'), "pgsql select 'a|b:c' quoted");
+  assert.equal(
+    await ask(`x : !${quoted} : ldap;ldap:///dc=test`, 'a'),
+    "pgsql select 'a' quoted / ldap ldap tainted",
+  );
+  // Where it is not quoted, quoted for another type or not inside a query, it is as tainted as any.
+  assert.equal(await ask("pgsql;select '$local_part'", 'a'), "pgsql select 'a' tainted");
+  assert.equal(await ask("pgsql;select '${quote_mysql:$local_part}'", 'a'), "pgsql select 'a' tainted");
+  assert.equal(await ask('${quote_pgsql:$local_part} : b.test', 'pgsql;select 1'), 'pgsql select 1 tainted');
+  assert.equal(await ask('x : ${quote_pgsql:$local_part}', 'pgsql;select 1'), 'pgsql select 1 tainted');
+  assert.equal(await ask('pgsql${quote_pgsql:$local_part}', ';select 1'), 'pgsql select 1 tainted');
+  assert.equal(
+    await ask("$local_part;select '${quote_pgsql:$domain}'", 'pgsql'),
+    "pgsql select 'a.test' tainted",
+  );
+});
+
+test('@mx_... asks for the hosts of the domain, and defers where it cannot', async () => {
+  const environment: ListEnvironment = {
+    localAddresses: () => ['192.0.2.5'],
+    mailHostsOf: (domain) =>
+      domain === 'away.test'
+        ? { kind: 'defer', reason: 'away' }
+        : domain === 'a.test'
+          ? {
+              kind: 'found',
+              hosts: [
+                { preference: 5, addresses: ['192.0.2.1'] },
+                { preference: 9, addresses: ['192.0.2.5'] },
+              ],
+            }
+          : { kind: 'missing' },
+  };
+  const { matchDomainList, scope } = setup({}, environment);
+  const kind = async (list: string, domain: string): Promise<string> =>
+    (await matchDomainList(list, domain, scope)).kind;
+  assert.equal(await kind('@mx_any', 'a.test'), 'yes');
+  assert.equal(await kind('@mx_primary', 'a.test'), 'no');
+  assert.equal(await kind('@mx_secondary', 'a.test'), 'yes');
+  assert.equal(await kind('@mx_primary/ignore=192.0.2.1', 'a.test'), 'yes');
+  assert.equal(await kind('@mx_any', 'b.test'), 'no');
+  assert.equal(await kind('@mx_any', 'away.test'), 'defer');
+  const without = setup();
+  assert.equal((await without.matchDomainList('@mx_any', 'a.test', without.scope)).kind, 'defer');
 });

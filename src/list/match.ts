@@ -18,7 +18,9 @@ import {
   type MatchContext,
   type NamedLists,
   type Subject,
+  type Taint,
 } from './model.ts';
+import { quotedList } from './quoted-list.ts';
 import { runSteps, type NamedRunner } from './run.ts';
 
 export type { ListEnvironment, NamedLists } from './model.ts';
@@ -91,7 +93,7 @@ export function createLists(named: NamedLists, environment: ListEnvironment = th
       if (kind === 'host' && text !== '' && ipOctets(text) === undefined)
         return defer(`"${text}" is not an IP address`);
       const subject = subjectOf(kind, text);
-      return runSteps(compileCached(kind, list, listTainted), subject, context(scope), runNamed);
+      return runSteps(compileCached(kind, list, { tainted: listTainted }), subject, context(scope), runNamed);
     },
   };
 }
@@ -102,7 +104,13 @@ const maxDepth = 40;
 /** A list's text made ready: compiled, or to be expanded at each match. */
 type Prepared =
   | { readonly kind: 'compiled'; readonly list: CompiledList }
-  | { readonly kind: 'template'; readonly listKind: MatchKind; readonly template: Template }
+  | {
+      readonly kind: 'template';
+      readonly listKind: MatchKind;
+      /** With `quotedFor`: what is quoted for that type does not taint its value. */
+      readonly template: Template;
+      readonly quotedFor?: string;
+    }
   | { readonly kind: 'broken'; readonly reason: string };
 
 const maxLists = 1000;
@@ -126,8 +134,12 @@ function prepareNew(kind: MatchKind, text: string): Prepared {
   if (template.kind !== 'template')
     return { kind: 'broken', reason: `failed to expand "${text}" while checking a list: ${template.reason}` };
   const constant = constantText(template);
-  if (constant !== undefined) return { kind: 'compiled', list: compileList(kind, constant, false) };
-  return { kind: 'template', listKind: kind, template };
+  if (constant !== undefined)
+    return { kind: 'compiled', list: compileList(kind, constant, { tainted: false }) };
+  const quoted = quotedList(template);
+  return quoted === undefined
+    ? { kind: 'template', listKind: kind, template }
+    : { kind: 'template', listKind: kind, template: quoted.template, quotedFor: quoted.type };
 }
 
 function runPrepared(
@@ -142,11 +154,19 @@ function runPrepared(
     case 'broken':
       return defer(ready.reason);
     case 'template': {
+      const { quotedFor } = ready;
+      const taintOf = (tainted: boolean): Taint =>
+        tainted || quotedFor === undefined ? { tainted } : { tainted: true, quotedFor };
       const run = (r: Expansion): Awaitable<ListAnswer> => {
         if (r.kind === 'forced-fail') return no;
         if (r.kind !== 'ok')
           return defer(`failed to expand "${ready.template.source}" while checking a list: ${r.reason}`);
-        return runSteps(compileCached(ready.listKind, r.text, r.tainted), subject, context, runNamed);
+        return runSteps(
+          compileCached(ready.listKind, r.text, taintOf(r.tainted)),
+          subject,
+          context,
+          runNamed,
+        );
       };
       const r = expand(ready.template, context.scope);
       return r instanceof Promise ? r.then(run) : run(r);
@@ -158,12 +178,12 @@ function runPrepared(
 const expanded = boundedCache<CompiledList>(500);
 const maxCachedOctets = 4096;
 
-function compileCached(kind: MatchKind, text: string, tainted: boolean): CompiledList {
-  if (text.length > maxCachedOctets) return compileList(kind, text, tainted);
-  const key = `${kind}${tainted ? '!' : ' '}${text}`;
+function compileCached(kind: MatchKind, text: string, taint: Taint): CompiledList {
+  if (text.length > maxCachedOctets) return compileList(kind, text, taint);
+  const key = `${kind}${taint.tainted ? '!' : ' '}${taint.quotedFor ?? ''} ${text}`;
   const known = expanded.get(key);
   if (known !== undefined) return known;
-  const list = compileList(kind, text, tainted);
+  const list = compileList(kind, text, taint);
   expanded.set(key, list);
   return list;
 }

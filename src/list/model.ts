@@ -12,6 +12,15 @@ export type HostFact =
   | { readonly kind: 'missing' }
   | { readonly kind: 'defer'; readonly reason: string };
 
+/** A domain's MX records with the addresses of their hosts. */
+export type MailHosts =
+  | {
+      readonly kind: 'found';
+      readonly hosts: readonly { readonly preference: number; readonly addresses: readonly string[] }[];
+    }
+  | { readonly kind: 'missing' }
+  | { readonly kind: 'defer'; readonly reason: string };
+
 /** The machine and the DNS, as lists see them. What is absent makes items that need it defer. */
 export interface ListEnvironment {
   /** IP addresses of this machine's interfaces, for `@[]`. */
@@ -20,6 +29,8 @@ export interface ListEnvironment {
   addressesOf?(name: string): Awaitable<HostFact>;
   /** Verified names of a host, by its IP address. */
   namesOf?(address: string): Awaitable<HostFact>;
+  /** Hosts that take mail for a domain, for `@mx_any` and its kin. */
+  mailHostsOf?(domain: string): Awaitable<MailHosts>;
 }
 
 /** The subject of one match. `+caseful` changes it for the items that follow, through named lists too, as in Exim. */
@@ -77,11 +88,17 @@ export type Step =
       readonly deferred: Unfound;
     };
 
-export interface CompiledList {
+/** Whether a list's text came from the wire. */
+export interface Taint {
+  /** Some of it did: it may not name files, and what it matches stays tainted. */
+  readonly tainted: boolean;
+  /** All that did went through the quoting operator of this lookup type. */
+  readonly quotedFor?: string;
+}
+
+export interface CompiledList extends Taint {
   readonly kind: MatchKind;
   readonly steps: readonly Step[];
-  /** The list came from the wire: it may not name files, and what it matches stays tainted. */
-  readonly tainted: boolean;
   /** What can be seen to be wrong without matching anything, for a person. */
   readonly problems: readonly string[];
 }
@@ -90,7 +107,7 @@ export const no: { readonly kind: 'no' } = { kind: 'no' };
 export const plainYes: { readonly kind: 'yes' } = { kind: 'yes' };
 
 /** A match whose value is an item's text: as tainted as the list it stands in. */
-export function yes(data: string, tainted: boolean): ListAnswer {
+export function yes(data: string, tainted: boolean): Extract<ListAnswer, { kind: 'yes' }> {
   return tainted ? { kind: 'yes', data, tainted } : { kind: 'yes', data };
 }
 

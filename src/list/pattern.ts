@@ -2,29 +2,29 @@
 import { lowerAscii, sameText } from '../expand/ascii.ts';
 import { askLookup, parseLookupItem } from './lookup-item.ts';
 import { regexTest } from './regex-item.ts';
-import { defer, no, yes, type ItemTest, type Subject, type CompiledItem } from './model.ts';
+import { defer, no, yes, type ItemTest, type Subject, type CompiledItem, type Taint } from './model.ts';
 
 export interface PatternOptions {
   /** `@`, `@[]` and the like have their meaning. */
   readonly atSpecial: boolean;
   /** `partial-` applies to lookups. */
   readonly partial: boolean;
-  readonly tainted: boolean;
+  readonly taint: Taint;
 }
 
 /** Compiles a pattern that is neither a named list nor a file. */
 export function compilePattern(pattern: string, options: PatternOptions): CompiledItem {
   const first = pattern.charAt(0);
-  if (first === '^') return regexTest(pattern, options.tainted);
-  if (first === '*') return { test: tailTest(pattern, options.tainted) };
+  if (first === '^') return regexTest(pattern, options.taint.tainted);
+  if (first === '*') return { test: tailTest(pattern, options.taint.tainted) };
   if (first === '@' && options.atSpecial) {
     const special = atItem(pattern);
     if (special !== undefined) return special;
   }
-  if (!pattern.includes(';')) return { test: literalTest(pattern, options.tainted) };
+  if (!pattern.includes(';')) return { test: literalTest(pattern, options.taint.tainted) };
   const lookup = parseLookupItem(pattern);
   if (typeof lookup === 'string') return broken(lookup);
-  const use = { partial: options.partial, listTainted: options.tainted };
+  const use = { partial: options.partial, taint: options.taint };
   return { test: (subject, context) => askLookup(lookup, subject.text, use, context) };
 }
 
@@ -41,8 +41,9 @@ function tailTest(pattern: string, tainted: boolean): ItemTest {
   const exact = pattern.slice(1);
   const folded = lowerAscii(exact);
   return (subject) => {
-    if (subject.caseful) return subject.text.endsWith(exact) ? answer : no;
-    return lowerAscii(subject.text).endsWith(folded) ? answer : no;
+    const { text } = subject;
+    const matches = subject.caseful ? text.endsWith(exact) : lowerAscii(text).endsWith(folded);
+    return matches ? { ...answer, captures: [text, text.slice(0, text.length - exact.length)] } : no;
   };
 }
 
@@ -55,7 +56,7 @@ function sameAs(subject: Subject, text: string): boolean {
   return subject.caseful ? subject.text === text : sameText(subject.text, text);
 }
 
-/** `@`, `@[]` and `@mx_...`; undefined where the pattern is none of them. */
+/** `@` and `@[]`; undefined where the pattern is neither. */
 function atItem(pattern: string): CompiledItem | undefined {
   if (pattern === '@')
     return {
@@ -71,8 +72,5 @@ function atItem(pattern: string): CompiledItem | undefined {
           : no,
     };
   }
-  const mx = /^@mx_(?:any|primary|secondary)(?:\/|$)/i.exec(pattern);
-  return mx === null
-    ? undefined
-    : broken(`"${pattern}" in a domain list is not supported: it needs MX lookups`);
+  return undefined;
 }

@@ -14,7 +14,7 @@ export function regexTest(pattern: string, tainted: boolean): CompiledItem {
       if (regex.kind === 'error') return defer(regex.reason);
       const m = regex.match(subject.text);
       if (m === undefined) return no;
-      return m.kind === 'match' ? answer : defer(m.reason);
+      return m.kind === 'match' ? { ...answer, captures: m.groups } : defer(m.reason);
     },
   };
 }

@@ -38,6 +38,9 @@ const bad: readonly (readonly [text: string, why: RegExp])[] = [
   ['"a"b@example.test', /after the local part/],
   ['"a\r\nRCPT"@example.test', /control character/],
   ['a\0b@example.test', /illegal character/],
+  // Written as octets these would be CR and LF.
+  ['a\u010d\u010aRSET@example.test', /not octets/],
+  ['a@example.test\u010d\u010aRSET', /not octets/],
   [`${'a'.repeat(2000)}@b`, /too long/],
 ];
 

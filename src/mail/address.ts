@@ -45,10 +45,12 @@ export function sameDomain(a: Domain, b: Domain): boolean {
 /**
  * Reads `local@domain` with no angle brackets (RFC 5321 §4.1.2, with the liberties Exim takes: dots anywhere in an
  * atom local part are refused only where two meet or one stands at an end).
+ * Its characters are octets: give an address of RFC 6531 as `Buffer.from(text).toString('latin1')`.
  * An address without `@` is unqualified: its domain is empty, and the caller decides whether that is allowed.
  */
 export function parseAddress(text: string): Address | AddressSyntaxError {
   if (text.length > maxPathOctets) return syntax('address is too long');
+  if (/[^\x00-\xff]/.test(text)) return syntax('not octets: a character is above 255');
   const end = text.charCodeAt(0) === quote ? quotedEnd(text) : atomEnd(text);
   if (typeof end !== 'number') return end;
   if (end === 0) return syntax('missing local part');

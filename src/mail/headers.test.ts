@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { assert as check, constantFrom, property, string } from 'fast-check';
-import { findHeader, headerBody, parseHeaderFields } from './headers.ts';
+import { findHeader, headerBody, inAngleBrackets, parseHeaderFields } from './headers.ts';
 
 test('fields keep their folding, and the blank line ends them', () => {
   const fields = parseHeaderFields('A: one\r\n two\r\nb:x\r\n\r\nC: body\r\n');
@@ -28,4 +28,13 @@ test('a line that is no field has no name, and nothing is lost', () => {
       assert.ok(joined.length === text.length || text.startsWith('\r\n', joined.length));
     }),
   );
+});
+
+test('the id of a Message-ID, whatever stands around it', () => {
+  assert.equal(inAngleBrackets('(a) <one@a.test> <two@a.test>'), 'one@a.test');
+  assert.equal(inAngleBrackets('>x<y>'), 'y');
+  assert.equal(inAngleBrackets('<<a>'), '<a');
+  assert.equal(inAngleBrackets('<>'), '');
+  for (const none of ['', 'a', '<', '>', '> <', '<'.repeat(1_000_000)])
+    assert.equal(inAngleBrackets(none), undefined);
 });

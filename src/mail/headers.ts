@@ -6,7 +6,9 @@
 /** A change to a message's header section, applied when the message is handed on. */
 export type HeaderEdit =
   | { readonly kind: 'add'; readonly where: 'top' | 'bottom' | 'after-received'; readonly text: string }
-  | { readonly kind: 'remove'; readonly name: string };
+  | { readonly kind: 'remove'; readonly name: string }
+  /** Another text for the field at this place of the section as it came, from 0; stands before edits of other kinds. */
+  | { readonly kind: 'replace'; readonly at: number; readonly text: string };
 
 /** One header field: the name as written, and the whole field with its folding and final CRLF. */
 export interface HeaderField {
@@ -48,6 +50,16 @@ export function headerBody(field: HeaderField): string {
     .slice(field.raw.indexOf(':') + 1)
     .replace(/\r?\n/g, '')
     .trim();
+}
+
+/**
+ * What the first angle brackets of a body hold: the id of a Message-ID field. Found by searches, not by a pattern, which
+ * would take the square of the length of a field of `<` alone.
+ */
+export function inAngleBrackets(body: string): string | undefined {
+  const open = body.indexOf('<');
+  const close = open < 0 ? -1 : body.indexOf('>', open);
+  return close < 0 ? undefined : body.slice(open + 1, close);
 }
 
 function lineEnd(text: string, from: number): number {

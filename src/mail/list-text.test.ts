@@ -28,7 +28,7 @@ const texts: readonly (readonly [text: string, items: readonly string[]])[] = [
   ['<;', []],
   ['<; ', []],
   ['<;;', ['']],
-  ['<', ['<']],
+  ['<', []],
   ['<,a,,b', ['a,b']],
   [';a', [';a']],
   ['<a:b', ['<a', 'b']],

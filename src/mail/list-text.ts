@@ -31,7 +31,9 @@ export interface ListText {
 export function readList(text: string): ListText {
   let i = skipSpace(text, 0, -1);
   let separator = 0x3a;
-  if (text.charCodeAt(i) === 0x3c && i + 1 < text.length && canSeparate(text.charCodeAt(i + 1))) {
+  // To Exim the end of the text is a separator too: there are no items then.
+  if (text.charCodeAt(i) === 0x3c && i + 1 === text.length) return { separator: ':', items: [] };
+  if (text.charCodeAt(i) === 0x3c && canSeparate(text.charCodeAt(i + 1))) {
     separator = text.charCodeAt(i + 1);
     i += 2;
   }

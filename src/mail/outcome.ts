@@ -1,3 +1,5 @@
+import type { Recipient } from './envelope.ts';
+import type { QueueId } from './message-id.ts';
 import type { EnhancedStatus, Reply } from './reply.ts';
 
 /** Why a recipient failed or was put off: what the log, the retry hints and a bounce say. */
@@ -10,6 +12,17 @@ export interface Status {
   readonly reply?: Reply;
   /** The peer, in the log's form `name [address]:port` or a socket's path. */
   readonly peer?: string;
+  /** What a command wrote that is to be told to the sender; octets, bounded by the transport. */
+  readonly output?: string;
+}
+
+/** A message made here; its sender is `<>`. */
+export interface NewMessage {
+  readonly id: QueueId;
+  readonly recipients: readonly [Recipient, ...Recipient[]];
+  /** Header, blank line and body, every line ended by CRLF. */
+  readonly content: Uint8Array;
+  readonly body: '7BIT' | '8BITMIME';
 }
 
 /** What became of one recipient of a batch. */
@@ -20,6 +33,8 @@ export type RecipientOutcome =
       readonly reply?: Reply;
       /** Name and address of the host, for `H=name [address]`; absent for a local delivery and a UNIX socket. */
       readonly host?: { readonly name: string; readonly address: string; readonly port: number };
+      /** Messages that the delivery made: they are stored in the same step as the outcome. */
+      readonly generated?: readonly NewMessage[];
     }
   | { readonly kind: 'failed'; readonly status: Status }
   | {
@@ -27,4 +42,6 @@ export type RecipientOutcome =
       readonly status: Status;
       /** What the fault belongs to: the host (connection refused), this address (4xx to RCPT), or the message (4xx after the data). */
       readonly scope: 'host' | 'address' | 'message';
+      /** The message is to be frozen. */
+      readonly freeze?: boolean;
     };

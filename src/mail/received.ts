@@ -47,10 +47,14 @@ export function receivedField(f: ReceivedFacts): string {
   return `Received: ${from}by ${f.by} with ${f.protocol} (${f.program})\r\n\t${sender}id ${f.id}${recipient};\r\n\t${formatDate(f.atMs)}\r\n`;
 }
 
-/** Exim's `$sender_rcvhost`. */
+/** Exim's `$sender_rcvhost`: a HELO that only repeats the name or the address is left out. */
 function hostClause(address: string, name: string | undefined, helo: string | undefined): string {
-  if (name === undefined) return helo === undefined ? `[${address}]` : `[${address}] (helo=${helo})`;
-  return helo === undefined || helo.toLowerCase() === name.toLowerCase()
-    ? `${name} ([${address}])`
-    : `${name} ([${address}] helo=${helo})`;
+  const shown = helo !== undefined && !repeats(helo, address, name) ? helo : undefined;
+  if (name === undefined) return shown === undefined ? `[${address}]` : `[${address}] (helo=${shown})`;
+  return shown === undefined ? `${name} ([${address}])` : `${name} ([${address}] helo=${shown})`;
+}
+
+function repeats(helo: string, address: string, name: string | undefined): boolean {
+  const said = helo.toLowerCase();
+  return said === name?.toLowerCase() || said === `[${address}]` || said === `[ipv6:${address}]`;
 }

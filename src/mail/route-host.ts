@@ -5,4 +5,6 @@ export interface RouteHost {
   /** The IP address it was resolved to; absent where the transport does not use the host (the lmtp transport with a socket). */
   readonly address?: string;
   readonly port?: number;
+  /** MX preference or SRV priority, where the DNS named it. */
+  readonly mx?: number;
 }

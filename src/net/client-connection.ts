@@ -115,11 +115,6 @@ export class ClientConnection implements AsyncDisposable {
     return this.#replies(x.expect, x.timeoutMs);
   }
 
-  /** Drops a reply that came and that nobody needs; false where there is none yet. */
-  discardReply(): boolean {
-    return this.#queue.shift() !== undefined;
-  }
-
   /** Lets the connection lie idle: it no longer keeps the process alive, and anything that comes ends it. */
   rest(onLost: () => void): void {
     this.#allow = 0;

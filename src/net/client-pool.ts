@@ -19,11 +19,13 @@ export interface ClientDialogues<
   transaction(session: S, message: M, options: O): Dialogue<T>;
   inquiry(session: S, sender: ReversePath, recipients: readonly Address[], options: O): Dialogue<Q>;
   resetTimeoutMs(options: O): number;
+  /** Where the caller gives none. */
+  readonly defaults: O;
 }
 
 export interface ClientPool<M, O, T, Q> extends AsyncDisposable {
   /** Hands one message over on a kept or a new connection. Rejects only with MailError ABORTED. */
-  send(endpoint: Endpoint, message: M, options: O, signal?: AbortSignal): Promise<PooledOutcome<T>>;
+  send(endpoint: Endpoint, message: M, options?: O, signal?: AbortSignal): Promise<PooledOutcome<T>>;
   /**
    * Asks with MAIL and RCPT whether the server would take mail for the recipients, and takes the transaction back.
    * Rejects only with MailError ABORTED.
@@ -32,7 +34,7 @@ export interface ClientPool<M, O, T, Q> extends AsyncDisposable {
     endpoint: Endpoint,
     sender: ReversePath,
     recipients: readonly Address[],
-    options: O,
+    options?: O,
     signal?: AbortSignal,
   ): Promise<PooledOutcome<Q>>;
   /** Connections open now. */
@@ -62,9 +64,9 @@ export function createClientPool<S extends PoolSession, M, O, T extends PooledRe
       signal,
     });
   return {
-    send: (endpoint, message, o, signal) =>
+    send: (endpoint, message, o = dialogues.defaults, signal) =>
       run(endpoint, o, signal, (session) => dialogues.transaction(session, message, o)),
-    inquire: (endpoint, sender, recipients, o, signal) =>
+    inquire: (endpoint, sender, recipients, o = dialogues.defaults, signal) =>
       run(endpoint, o, signal, (session) => dialogues.inquiry(session, sender, recipients, o)),
     get size(): number {
       return pool.size;

@@ -82,6 +82,11 @@ describe('listen', () => {
     assert.equal(statSync(file.path).size, 8);
   });
 
+  it('says so where the folder of a socket is missing', async () => {
+    const { path } = unix('nowhere/socket');
+    await assert.rejects(listen({ kind: 'unix', path }, {}, echo), /there is no folder .*nowhere$/);
+  });
+
   it('refuses connections beyond the bound, with a reply', async () => {
     const l = await listen(tcp, { maxConnections: 1, busyReply: '421 busy\r\n' }, echo);
     const first = dial(l);

@@ -1,5 +1,6 @@
-import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
+import { chmodSync, existsSync, lstatSync, unlinkSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
+import { dirname } from 'node:path';
 import type { Endpoint } from '../mail/endpoint.ts';
 import { MailError } from '../mail/mail-error.ts';
 import { ServerConnection } from './server-connection.ts';
@@ -16,6 +17,8 @@ export interface ListenOptions {
   readonly maxConnections?: number;
   /** The reply, with CRLF, that a connection beyond the bound gets before it is closed. Without one it is just closed. */
   readonly busyReply?: string;
+  /** A connection beyond the bound was turned away. */
+  onBusy?(client: { readonly address: string; readonly port: number }): void;
   /** Stops listening and ends the connections, as {@link Listener.close} does. */
   readonly signal?: AbortSignal;
   /** A fault of one session, or of accepting, that the session itself did not deal with. */
@@ -69,8 +72,10 @@ export async function listen(
     if (closing !== undefined && open.size === 0) allEnded.resolve();
   };
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
-    if (max > 0 && open.size >= max) refuse(socket, options.busyReply);
-    else void serve(socket);
+    if (max > 0 && open.size >= max) {
+      options.onBusy?.({ address: socket.remoteAddress ?? '', port: socket.remotePort ?? 0 });
+      refuse(socket, options.busyReply);
+    } else void serve(socket);
   });
   await bind(server, at, options);
   server.on('error', (error) => options.onError?.(error));
@@ -162,7 +167,12 @@ function refuse(socket: Socket, text: string | undefined): void {
 
 async function removeStaleSocket(path: string): Promise<void> {
   const stat = lstatSync(path, { throwIfNoEntry: false });
-  if (stat === undefined) return;
+  if (stat === undefined) {
+    // The system's own word for it, as Node passes it on, is "permission denied".
+    if (!existsSync(dirname(path)))
+      throw new MailError('CONNECT', `cannot listen on ${path}: there is no folder ${dirname(path)}`);
+    return;
+  }
   if (!stat.isSocket())
     throw new MailError('CONNECT', `cannot listen on ${path}: it exists and is not a socket`);
   const answered = await new Promise<boolean>((resolve) => {

@@ -7,10 +7,10 @@ import type { Lease, PoolSession, SessionPool } from './session-pool.ts';
 
 export interface PooledResult {
   /**
-   * What the connection is good for: the next use; that after RSET; that after RSET, where the server may answer one
-   * thing more before; that when the answer to a RSET already sent has come; nothing.
+   * What the connection is good for: the next use; that after RSET; that when the answer to a RSET already sent has
+   * come; nothing.
    */
-  readonly end: 'clean' | 'open' | 'open-bdat' | 'reset-sent' | 'broken';
+  readonly end: 'clean' | 'open' | 'reset-sent' | 'broken';
   /** The connection ended before the first reply. */
   readonly silent: boolean;
 }
@@ -87,16 +87,13 @@ function giveBack<S extends PoolSession>(
 /** True when the server has said that the transaction is gone. */
 function resetDone(
   connection: ClientConnection,
-  end: 'open' | 'open-bdat' | 'reset-sent',
+  end: 'open' | 'reset-sent',
   timeoutMs: number,
 ): boolean | Promise<boolean> {
-  // The answer to a BDAT for nobody may be here, may come, or may never come.
-  const mayOweReply = end === 'open-bdat' && !connection.discardReply();
   const commands = end === 'reset-sent' ? '' : 'RSET\r\n';
-  const answer = connection.exchange({ commands, expect: 1, allow: mayOweReply ? 2 : 1, timeoutMs });
-  const check = (r: ExchangeResult): boolean | Promise<boolean> => {
+  const answer = connection.exchange({ commands, expect: 1, timeoutMs });
+  const check = (r: ExchangeResult): boolean => {
     const code = r.replies[0]?.code ?? 0;
-    if (mayOweReply && code >= 400) return resetDone(connection, 'reset-sent', timeoutMs);
     return code >= 200 && code < 300;
   };
   return answer instanceof Promise ? answer.then(check) : check(answer);

@@ -142,6 +142,14 @@ export class ServerConnection implements Waiter {
     return this.#socket.writableLength > maxUnsentOctets;
   }
 
+  /** Sends what was written and resolves in the next turn of the event loop. */
+  breathe(): Promise<void> {
+    this.flush();
+    return new Promise((resolve) => {
+      setImmediate(resolve);
+    });
+  }
+
   /** Waits until the client has taken its replies; false where it does not in time or is gone. */
   async drained(timeoutMs: number): Promise<boolean> {
     this.flush();
@@ -196,6 +204,11 @@ export class ServerConnection implements Waiter {
 
   #over(how: 'end' | 'lost'): void {
     if (this.#ended === undefined || how === 'lost') this.#ended = how;
+    // As the kernel does with what it holds: nobody is there to be answered.
+    if (how === 'lost') {
+      this.#queue = [];
+      this.#queuedOctets = 0;
+    }
     if (this.#closing && how === 'end') this.#socket.destroySoon();
     this.#wake();
   }

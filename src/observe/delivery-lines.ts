@@ -1,9 +1,10 @@
 /** Main log lines of the delivering side, in Exim's form (Exim manual, "Logging deliveries", "Deferred deliveries", "Delivery failures"). */
-import { formatAddress, formatPath } from '../mail/address.ts';
+import { formatAddress, formatPath, type ReversePath } from '../mail/address.ts';
 import { assertNever } from '../mail/assert-never.ts';
 import type { Status } from '../mail/outcome.ts';
 import { replySummary } from '../mail/reply.ts';
 import type { DeliveryEvent, EventRecipient } from '../queue/events.ts';
+import { logInterval, type LogItems } from './log-items.ts';
 import { logText } from './log-text.ts';
 import { arrivalLine } from './reception-lines.ts';
 
@@ -12,36 +13,50 @@ export interface DeliveryLine {
   readonly text: string;
 }
 
-/** The line for an event; undefined for what Exim's default log selection leaves out. */
-export function deliveryLine(e: DeliveryEvent): DeliveryLine | undefined {
+/** The line for an event; undefined for what is not selected. */
+export function deliveryLine(e: DeliveryEvent, items: LogItems): DeliveryLine | undefined {
   switch (e.kind) {
     case 'delivered': {
-      const host = e.host === undefined ? '' : ` H=${logText(e.host.name)} [${e.host.address}]`;
+      const port = items.has('outgoing_port') && e.host?.port !== undefined ? `:${e.host.port}` : '';
+      const address = e.host?.address === undefined ? '' : ` [${e.host.address}]${port}`;
+      const host = e.host === undefined ? '' : ` H=${logText(e.host.name)}${address}`;
       const reply =
-        e.reply === undefined ? '' : ` C="${logText(replySummary(e.reply)).replace(/["\\](?!n)/g, '\\$&')}"`;
-      return main(`${e.id} ${e.first ? '=>' : '->'} ${who(e.recipient)}${host}${reply}`);
-    }
-    case 'failed':
+        e.reply === undefined || !items.has('smtp_confirmation')
+          ? ''
+          : ` C="${logText(replySummary(e.reply)).replace(/["\\](?!n)/g, '\\$&')}"`;
+      const size = items.has('delivery_size') ? ` S=${e.size}` : '';
+      const times = queued(e.queuedMs, 'queue_time', items) + took(e.deliveryMs, items);
       return main(
-        `${e.id} ** ${who(e.recipient)}${peer(e.status)}: ${why(e.status)}${e.timedOut ? ': retry timeout exceeded' : ''}`,
+        `${e.id} ${e.first ? '=>' : '->'} ${who(e.recipient, sent(e.sender, true, items), true)}${size}${host}${reply}${times}`,
       );
+    }
+    case 'failed': {
+      const senders = sent(e.sender, e.recipient.transport !== undefined, items);
+      return main(
+        `${e.id} ** ${who(e.recipient, senders)}${peer(e.status)}: ${why(e.status)}${e.timedOut ? ': retry timeout exceeded' : ''}`,
+      );
+    }
     case 'deferred':
-      if (e.skipped) return undefined;
+      if (e.skipped && !items.has('retry_defer')) return undefined;
       return main(`${e.id} == ${who(e.recipient)} defer (${e.errno})${peer(e.status)}: ${why(e.status)}`);
     case 'discarded':
+      if (e.bypassed !== undefined) return main(`${e.id} => ${who(e.recipient)} T=**bypassed**`);
       return main(
-        `${e.id} => :blackhole: <${logText(formatAddress(e.recipient.address))}>${by(e.recipient)}`,
+        `${e.id} => :blackhole: <${logText(formatAddress(e.recipient.original ?? e.recipient.address))}>${by(e.recipient)}`,
       );
     case 'error-ignored':
       return main(`${e.id} ${logText(formatAddress(e.recipient.address))}: error ignored (${e.reason})`);
     case 'bounced':
       return main(
-        arrivalLine({ id: e.id, sender: null, reportOn: e.cause, protocol: 'local', size: e.size }),
+        arrivalLine(
+          { id: e.id, sender: null, reportOn: e.cause, protocol: 'local', size: e.size, recipients: [e.to] },
+          items,
+        ),
       );
     case 'frozen':
       return main(`${e.id} Frozen${e.reason === '' ? '' : ` (${logText(e.reason)})`}`);
     case 'completed':
-      return main(`${e.id} Completed`);
+      return main(`${e.id} Completed${queued(e.queuedMs, 'queue_time_overall', items)}`);
     case 'lease-lost':
       return main(
         `${e.id} another process has taken this message over; ${e.delivered} recipient(s) may be delivered twice`,
@@ -51,6 +66,8 @@ export function deliveryLine(e: DeliveryEvent): DeliveryLine | undefined {
         log: 'panic',
         text: `${e.id} cannot record what was delivered (attempt ${e.attempt}): ${logText(e.reason)}`,
       };
+    case 'note':
+      return main(`${e.id} ${logText(e.text)}`);
     case 'problem':
       return { log: 'panic', text: `${e.id === undefined ? '' : `${e.id} `}${logText(e.text)}` };
     default:
@@ -62,12 +79,26 @@ function main(text: string): DeliveryLine {
   return { log: 'main', text };
 }
 
-/** Address, the original in angle brackets where it differs, router and transport. */
-function who(r: EventRecipient): string {
-  const address = logText(formatAddress(r.address));
-  if (r.logAsLocal)
-    return `${logText(r.address.local)} <${logText(formatAddress(r.original ?? r.address))}>${by(r)}`;
-  return `${address}${r.original === undefined ? '' : ` ${logText(formatPath(r.original))}`}${by(r)}`;
+/** Address, the original in angle brackets where it differs, `senders`, router and transport. */
+function who(r: EventRecipient, senders = '', delivered = false): string {
+  const address = logText(r.target ?? formatAddress(r.address));
+  if (delivered && r.logAsLocal)
+    return `${logText(r.address.local)} <${logText(formatAddress(r.original ?? r.address))}>${senders}${by(r)}`;
+  return `${address}${r.original === undefined ? '' : ` ${logText(formatPath(r.original))}`}${senders}${by(r)}`;
+}
+
+/** `F=<sender>`, and `P=<return path>` where there was a delivery. */
+function sent(sender: ReversePath, delivered: boolean, items: LogItems): string {
+  const path = logText(formatPath(sender));
+  return `${items.has('sender_on_delivery') ? ` F=${path}` : ''}${delivered && items.has('return_path_on_delivery') ? ` P=${path}` : ''}`;
+}
+
+function queued(ms: number, item: string, items: LogItems): string {
+  return items.has(item) ? ` QT=${logInterval(ms, items)}` : '';
+}
+
+function took(ms: number, items: LogItems): string {
+  return items.has('deliver_time') ? ` DT=${logInterval(ms, items)}` : '';
 }
 
 function by(r: EventRecipient): string {

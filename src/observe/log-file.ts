@@ -27,6 +27,8 @@ export function openLogFile(
   let waiting: string[] = [];
   let scheduled = false;
   let faulty = false;
+  /** The disk filled in the middle of a line: what comes next begins a new one. */
+  let cut = false;
 
   function reopen(nowMs: number): void {
     const want = file();
@@ -43,13 +45,15 @@ export function openLogFile(
   function flush(): void {
     scheduled = false;
     if (waiting.length === 0) return;
-    const bytes = Buffer.from(`${waiting.join('\n')}\n`, 'latin1');
+    const bytes = Buffer.from(`${cut ? '\n' : ''}${waiting.join('\n')}\n`, 'latin1');
     waiting = [];
+    let written = 0;
     try {
       reopen(Date.now());
-      for (let written = 0; written < bytes.length; ) written += writeSync(fd, bytes, written);
-      faulty = false;
+      while (written < bytes.length) written += writeSync(fd, bytes, written);
+      faulty = cut = false;
     } catch (error) {
+      if (written > 0) cut = bytes[written - 1] !== 0x0a;
       if (!faulty) onFault(error);
       faulty = true;
     }

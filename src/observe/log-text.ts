@@ -1,9 +1,16 @@
 /**
- * Octets made printable as Exim's logs have them (Exim manual, `print_topbitchars` false): control characters and octets
- * above 126 become `\n`, `\t` or three octal digits, so that no peer can forge a log line.
+ * Octets made printable as Exim's logs have them: control characters and octets above 126 become `\n`, `\t` or three octal
+ * digits, so that no peer can forge a log line.
  */
 export function logText(text: string): string {
-  return plain.test(text) ? text : text.replace(/[^\x20-\x7e]/g, escape);
+  return plain.test(text) ? text : text.replace(unprintable, escape);
+}
+
+let unprintable = /[^\x20-\x7e]/g;
+
+/** `print_topbitchars`: whether octets above 127 stay as they are. Holds for all of the process's logs. */
+export function printTopBitCharacters(print: boolean): void {
+  unprintable = print ? /[^\x20-\x7e\x80-\xff]/g : /[^\x20-\x7e]/g;
 }
 
 const plain = /^[\x20-\x7e]*$/;

@@ -13,3 +13,15 @@ export function logTime(nowMs: number): string {
   }
   return cachedText;
 }
+
+/** What `millisec` adds to {@link logTime}: a period and three decimals. */
+export function logMillis(nowMs: number): string {
+  return `.${String(Math.floor(nowMs) % 1000).padStart(3, '0')}`;
+}
+
+/** What `log_timezone` adds: hours and minutes east of Greenwich, `+0100`. */
+export function logZone(nowMs: number): string {
+  const east = -new Date(nowMs).getTimezoneOffset();
+  const minutes = Math.abs(east);
+  return `${east < 0 ? '-' : '+'}${two(Math.floor(minutes / 60))}${two(minutes % 60)}`;
+}

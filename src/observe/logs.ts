@@ -1,12 +1,13 @@
 import path from 'node:path';
 import { openLogFile } from './log-file.ts';
-import { logTime } from './log-time.ts';
+import type { LogItems } from './log-items.ts';
+import { logMillis, logTime, logZone } from './log-time.ts';
 
 /** Exim's three logs (Exim manual, "Log files"). Lines are given without a time stamp. */
 export interface Logs {
   main(line: string): void;
-  /** Rejections with the message's header, if there is one. */
-  reject(line: string): void;
+  /** Rejections. Lines of `details` go below without a stamp: the message's header, where there is one. */
+  reject(line: string, details?: readonly string[]): void;
   /** Faults of the program or its surroundings; also written to the main log. */
   panic(line: string): void;
   close(): void;
@@ -16,6 +17,12 @@ export interface LogOptions {
   /** `log_file_path`: paths with `%s` for the log's name and `%D`/`%M` for the date or month, parted by colons. */
   readonly logFilePath: string;
   readonly spoolDirectory: string;
+  /** For `millisec` and `pid`, which are in every line. */
+  readonly items?: LogItems;
+  /** `write_rejectlog`; true where absent. */
+  readonly writeRejectLog?: boolean;
+  /** `log_timezone`: stamps tell the zone. */
+  readonly timezone?: boolean;
   /** Also called with each line of the main log, stamped; for a terminal. */
   readonly echo?: (line: string) => void;
 }
@@ -29,10 +36,18 @@ export function logPath(options: LogOptions, name: 'main' | 'reject' | 'panic', 
     .split(':')
     .map((item) => item.trim())
     .find((item) => item !== '');
-  const template = first ?? path.join(options.spoolDirectory, 'log', '%slog');
+  const given = first ?? path.join(options.spoolDirectory, 'log', '%slog');
+  const template = name === 'panic' ? withoutDate(given) : given;
   const stamp = logTime(nowMs).slice(0, 10).replaceAll('-', '');
   return template.replace(/%([sDM])/g, (_, what: string) =>
     what === 's' ? name : what === 'D' ? stamp : stamp.slice(0, 6),
+  );
+}
+
+/** The panic log is not cycled: `%D` and `%M` go, with the punctuation that parts them from the rest (Exim manual, "Datestamped log files"). */
+function withoutDate(template: string): string {
+  return template.replace(/\/%[DM][^A-Za-z0-9]?|[^A-Za-z0-9]?%[DM]/g, (found) =>
+    found.startsWith('/%') ? '/' : '',
   );
 }
 
@@ -44,15 +59,22 @@ export function openLogs(options: LogOptions): Logs {
       (error) => process.stderr.write(`cannot write the ${name} log: ${String(error)}\n`),
     );
   const files = { main: open('main'), reject: open('reject'), panic: open('panic') };
-  const stamped = (line: string): string => `${logTime(Date.now())} ${line}`;
+  const millis = options.items?.has('millisec') === true;
+  const pid = options.items?.has('pid') === true ? `[${process.pid}] ` : '';
+  const zone = options.timezone === true;
+  const stamped = (line: string): string => {
+    const nowMs = Date.now();
+    return `${logTime(nowMs)}${millis ? logMillis(nowMs) : ''}${zone ? ` ${logZone(nowMs)}` : ''} ${pid}${line}`;
+  };
   const logs: Logs = {
     main(line) {
       const text = stamped(line);
       files.main.append(text);
       options.echo?.(text);
     },
-    reject(line) {
-      files.reject.append(stamped(line));
+    reject(line, details = []) {
+      if (options.writeRejectLog === false) return;
+      files.reject.append([stamped(line), ...details].join('\n'));
     },
     panic(line) {
       files.panic.append(stamped(line));

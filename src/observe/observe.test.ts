@@ -8,6 +8,7 @@ import { parseQueueId, type QueueId } from '../mail/message-id.ts';
 import { openLogFile } from './log-file.ts';
 import { logText } from './log-text.ts';
 import { logPath } from './logs.ts';
+import type { LogItems } from './log-items.ts';
 import { arrivalLine, rejectedRcpt, rejectionLine } from './reception-lines.ts';
 
 function address(text: string): Address {
@@ -22,39 +23,51 @@ function id(text: string): QueueId {
   return q;
 }
 
+/** Of the default selection, what these lines look at. */
+const items: LogItems = new Set(['msg_id', 'smtp_confirmation', 'retry_defer']);
+
 const client = { hostAddress: '127.0.0.1', helo: 'client.test' };
 
 // The expected lines were written by the real Exim 4.96 for the same dialogue.
 test('arrival and rejection lines have the form of Exim', () => {
   assert.equal(
-    arrivalLine({
-      id: id('1xVlgV-0002FL-1K'),
-      sender: address('s@b.example'),
-      client,
-      protocol: 'esmtp',
-      size: 453,
-      messageId: '20261124081527.008636@vm',
-    }),
+    arrivalLine(
+      {
+        id: id('1xVlgV-0002FL-1K'),
+        sender: address('s@b.example'),
+        client,
+        protocol: 'esmtp',
+        size: 453,
+        messageId: '20261124081527.008636@vm',
+      },
+      items,
+    ),
     '1xVlgV-0002FL-1K <= s@b.example H=(client.test) [127.0.0.1] P=esmtp S=453 id=20261124081527.008636@vm',
   );
   assert.equal(
-    rejectionLine({
-      client,
-      sender: address('s@b.example'),
-      temporary: false,
-      what: rejectedRcpt(address('badu@tcp.test')),
-      reason: 'invalid recipient',
-    }),
+    rejectionLine(
+      {
+        client,
+        sender: address('s@b.example'),
+        temporary: false,
+        what: rejectedRcpt(address('badu@tcp.test')),
+        reason: 'invalid recipient',
+      },
+      items,
+    ),
     'H=(client.test) [127.0.0.1] F=<s@b.example> rejected RCPT <badu@tcp.test>: invalid recipient',
   );
   assert.equal(
-    arrivalLine({
-      id: id('1xVlgV-0002FP-1R'),
-      sender: null,
-      reportOn: id('1xVlgV-0002FL-1K'),
-      protocol: 'local',
-      size: 1719,
-    }),
+    arrivalLine(
+      {
+        id: id('1xVlgV-0002FP-1R'),
+        sender: null,
+        reportOn: id('1xVlgV-0002FL-1K'),
+        protocol: 'local',
+        size: 1719,
+      },
+      items,
+    ),
     '1xVlgV-0002FP-1R <= <> R=1xVlgV-0002FL-1K P=local S=1719',
   );
 });
@@ -70,6 +83,14 @@ test('log_file_path: %s, %D and the default', () => {
     logPath({ logFilePath: '/l/%s-%D', spoolDirectory: '/s' }, 'reject', day),
     '/l/reject-20261124',
   );
+  // The examples of Exim's manual, "Datestamped log files".
+  for (const [template, panic] of [
+    ['/l/%slog-%D', '/l/paniclog'],
+    ['/l/exim-%s-%D.log', '/l/exim-panic.log'],
+    ['/l/%D-%slog', '/l/paniclog'],
+    ['/l/%s.%M', '/l/panic'],
+  ] as const)
+    assert.equal(logPath({ logFilePath: template, spoolDirectory: '/s' }, 'panic', day), panic);
 });
 
 test('a log that was moved away is made anew', async () => {

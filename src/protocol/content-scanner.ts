@@ -29,6 +29,10 @@ export class ContentScanner {
   lineOctets = 0;
   readonly #maxLine: number;
   readonly #maxMessage: number;
+  /** Text of a scan that stopped at a dot, for the next, which goes on behind it: made anew each line it costs the square of the chunk. */
+  #text:
+    | { readonly of: Buffer; readonly from: number; readonly to: number; readonly octets: string }
+    | undefined;
 
   constructor(limits: ContentLimits) {
     this.#maxLine = limits.maxDataLineOctets > 0 ? limits.maxDataLineOctets : Infinity;
@@ -41,6 +45,7 @@ export class ContentScanner {
     this.fault = undefined;
     this.octets = 0;
     this.lineOctets = 0;
+    this.#text = undefined;
   }
 
   /**
@@ -60,22 +65,30 @@ export class ContentScanner {
       line = at;
     }
     // One native copy into a string makes the searches several times cheaper than Buffer.indexOf on short lines.
-    const text = buffer.toString('latin1', from, to);
+    const known = this.#text;
+    this.#text = undefined;
+    const again = known !== undefined && known.of === buffer && known.from <= from && known.to === to;
+    const base = again ? known.from : from;
+    const text = again ? known.octets : buffer.toString('latin1', from, to);
     while (at < to) {
-      if (stopAtDot && this.state === 'start' && buffer[at] === dot) return at;
-      const newline = text.indexOf('\n', at - from);
-      const carriage = text.indexOf('\r', at - from);
+      if (stopAtDot && this.state === 'start' && buffer[at] === dot) {
+        // Not at what may be the end: an idle session keeps nothing.
+        if (at + 1 < to && buffer[at + 1] !== cr) this.#text = { of: buffer, from: base, to, octets: text };
+        return at;
+      }
+      const newline = text.indexOf('\n', at - base);
+      const carriage = text.indexOf('\r', at - base);
       if (newline < 0 || newline !== carriage + 1 || carriage < 0) {
         if (newline >= 0 && (carriage < 0 || newline < carriage)) {
           this.state = 'inside';
-          return this.#spoil('bare-lf', from, newline + from, line);
+          return this.#spoil('bare-lf', from, newline + base, line);
         }
         this.state = carriage < 0 ? 'inside' : 'after-cr';
-        if (carriage >= 0 && carriage + from + 1 < to)
-          return this.#spoil('bare-cr', from, carriage + from + 1, line);
+        if (carriage >= 0 && carriage + base + 1 < to)
+          return this.#spoil('bare-cr', from, carriage + base + 1, line);
         break;
       }
-      at = newline + from + 1;
+      at = newline + base + 1;
       if (at - line + this.lineOctets > this.#maxLine) return this.#endOfLongLine(from, at, line);
       this.state = 'start';
       this.lineOctets = 0;

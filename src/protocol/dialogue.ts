@@ -20,6 +20,8 @@ export interface DialogueLink {
   read(timeoutMs: number, stoppable: boolean): Promise<Buffer | LinkEnd>;
   /** Adds to the replies sent by the next read. One octet a character. */
   write(text: string): void;
+  /** Lets other connections have their turn. Absent where there are none. */
+  breathe?(): Promise<void>;
   /** Waits until the client has taken what was written; false where it does not in time or is gone. */
   drained(timeoutMs: number): Promise<boolean>;
 }
@@ -46,6 +48,12 @@ export interface DialogueLogic {
   crashed(error: unknown, during: 'command' | 'content'): Next | Promise<Next>;
 }
 
+/**
+ * Commands of one client in a row before others have their turn: what one packet brings may be thousands, and a few
+ * clients that do nothing else would make all the others wait for seconds.
+ */
+const commandsInARow = 50;
+
 /** Runs a dialogue from after its greeting to its end. Closing the link is left to the caller. */
 export async function runDialogue(
   link: DialogueLink,
@@ -54,16 +62,25 @@ export async function runDialogue(
   idleTimeoutMs: number,
 ): Promise<void> {
   let within: 'command' | 'content' = 'command';
+  let inARow = 0;
   for (;;) {
     const event = receiver.next();
     if (event.kind === 'need-more') {
-      const got = link.tryRead() ?? (await link.read(idleTimeoutMs, within === 'command'));
+      let got: Buffer | LinkEnd | undefined = link.tryRead();
+      if (got === undefined) {
+        inARow = 0;
+        got = await link.read(idleTimeoutMs, within === 'command');
+      }
       if (typeof got === 'string') {
         await logic.interrupted(got, within);
         return;
       }
       receiver.push(got);
       continue;
+    }
+    if (event.kind === 'command' && ++inARow > commandsInARow) {
+      inARow = 0;
+      await link.breathe?.();
     }
     let next: Next | undefined;
     try {

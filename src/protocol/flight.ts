@@ -31,6 +31,8 @@ export type Dialogue<T> = Generator<Flight, T, FlightResult>;
 
 /** Refuses a text that would smuggle a second command; such a text is a bug of the caller, since parsers make none. */
 export function commandLine(text: string): string {
-  if (/[\r\n\0]/.test(text)) throw new RangeError('a command must not contain CR, LF or NUL');
+  // A character above 255 would be written as its low octet, which may be one of those.
+  if (/[\r\n\0]|[^\x00-\xff]/.test(text))
+    throw new RangeError('a command must be octets without CR, LF or NUL');
   return `${text}\r\n`;
 }

@@ -153,6 +153,16 @@ describe('DATA', () => {
       small,
     );
   });
+  it('gives one event for a chunk, however many of its lines begin with a dot', () => {
+    const receiver = new Receiver(limits);
+    receiver.push(Buffer.from('DATA\r\n'));
+    receiver.next();
+    receiver.expectData();
+    receiver.push(Buffer.from(`${'..x\r\n'.repeat(1000)}.\r\n`));
+    const event = receiver.next();
+    assert.equal(event.kind === 'content' && event.chunk.toString('latin1'), '.x\r\n'.repeat(1000));
+    assert.equal(receiver.next().kind, 'content-end');
+  });
   it('gives out a plain message as one view of the chunk, not as a copy', () => {
     const receiver = new Receiver(limits);
     receiver.push(Buffer.from('DATA\r\n'));

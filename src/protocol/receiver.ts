@@ -178,17 +178,37 @@ export class Receiver {
         content.fault = 'bare-cr';
       } else {
         if (content.state === 'after-dot') content.state = 'inside';
-        const first = this.#at;
-        this.#at = content.scan(buffer, first, buffer.length, true);
-        if (content.fault === undefined && content.count(this.#at - first)) {
-          return { kind: 'content', chunk: buffer.subarray(first, this.#at) };
-        }
+        const chunk = this.#lines();
+        if (chunk !== undefined) return { kind: 'content', chunk };
       }
     }
     if (!this.#faultTold) return this.#tellFault(content.fault);
     const end = content.drain(buffer, this.#at);
     this.#at = buffer.length;
     return end < 0 ? needMore : this.#endData(end);
+  }
+
+  /**
+   * Content up to a dot that may be the final one, or to the end of what there is; undefined for a fault. Only where
+   * stuffed dots are taken out is it copied: an event for each line with a dot would let a client make us work by the line.
+   */
+  #lines(): Buffer | undefined {
+    const content = this.#content;
+    const buffer = this.#buffer;
+    const parts: Buffer[] = [];
+    for (;;) {
+      const first = this.#at;
+      this.#at = content.scan(buffer, first, buffer.length, true);
+      if (content.fault !== undefined || !content.count(this.#at - first)) return undefined;
+      const part = buffer.subarray(first, this.#at);
+      const behindDot = buffer[this.#at + 1];
+      if (behindDot === undefined || behindDot === cr)
+        return parts.length === 0 ? part : Buffer.concat([...parts, part]);
+      parts.push(part);
+      content.state = 'inside';
+      content.lineOctets = 1;
+      this.#at++;
+    }
   }
 
   #endData(at: number): ReceiverEvent {

@@ -35,11 +35,8 @@ export type RecipientResult =
 export interface TransactionResult {
   /** One per recipient, in order. */
   readonly recipients: readonly RecipientResult[];
-  /**
-   * What the connection is good for: the next transaction, that after RSET, that after RSET where the server may or may
-   * not answer the BDAT it was sent for nothing, or nothing.
-   */
-  readonly end: 'clean' | 'open' | 'open-bdat' | 'broken';
+  /** What the connection is good for: the next transaction, that after RSET, or nothing. */
+  readonly end: 'clean' | 'open' | 'broken';
   /** True where the connection ended before a reply to MAIL: nothing was accepted as far as anybody knows, so another may be tried. */
   readonly silent: boolean;
   /** True where commands went in one flight, which Exim's log wording tells. */
@@ -161,9 +158,10 @@ function* pipelined(t: TransactionInput, run: Run): Dialogue<TransactionResult> 
     };
     readEnvelope(run, recipients.length, first);
     if (run.fault !== undefined) return run.result('broken');
-    if (run.accepted.length === 0) return run.result('open-bdat');
-    // MAIL refused and RCPT accepted: nobody can tell how many replies follow.
-    if (run.mail === undefined || !isPositive(run.mail)) return run.result('broken');
+    // Nobody can tell whether a server answers BDAT where it took no recipient, or how often after a refused MAIL. A
+    // reply left over would be taken for another recipient's.
+    if (run.accepted.length === 0 || run.mail === undefined || !isPositive(run.mail))
+      return run.result('broken');
     return contentReplies(t, run, yield contentFlight(t, run, { commands: '' }));
   }
 

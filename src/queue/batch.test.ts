@@ -41,6 +41,9 @@ test('every recipient is in exactly one group of its own kind, in order, and no 
         const items = kinds.map(
           (k, position): RoutedRecipient => ({
             position,
+            task: position,
+            before: { kind: 'pending', nextAttemptAtMs: 0, attempts: 0 },
+            who: { position, address: addressOf('u@a.test'), logAsLocal: false },
             recipient: { address: addressOf('u@a.test') },
             routed: routed(variants[k] ?? {}),
           }),
@@ -77,6 +80,9 @@ test('hosts in random order are one destination, in fixed order they are not', (
       [b, a],
     ].map((hosts, position) => ({
       position,
+      task: position,
+      before: { kind: 'pending', nextAttemptAtMs: 0, attempts: 0 },
+      who: { position, address: addressOf('u@a.test'), logAsLocal: false },
       recipient: { address: addressOf('u@a.test') },
       routed: routed({ hosts, unordered }),
     }));

@@ -3,13 +3,21 @@ import { formatPath, type ReversePath } from '../mail/address.ts';
 import type { Recipient } from '../mail/envelope.ts';
 import type { RouteHost } from '../mail/route-host.ts';
 import type { RoutedTo } from '../router/environment.ts';
+import type { EventRecipient } from './events.ts';
+import type { PendingState } from './outcome.ts';
 
 /** A recipient with the place it goes to. */
 export interface RoutedRecipient {
   /** Position in the envelope. */
   readonly position: number;
+  /** Number of the task it is: one for each address a recipient was redirected to. */
+  readonly task: number;
+  /** How it went before. */
+  readonly before: PendingState;
   /** Of the envelope; `routed.address` is what RCPT gets. */
   readonly recipient: Recipient;
+  /** For the log and bounces. */
+  readonly who: EventRecipient;
   readonly routed: RoutedTo;
 }
 
@@ -64,9 +72,10 @@ function group(item: RoutedRecipient, sender: ReversePath): OpenGroup {
 }
 
 function destinationKey(r: RoutedTo): string {
-  const hosts = r.hosts.map((h) => `${h.name}\0${h.address ?? ''}\0${h.port ?? ''}`);
+  const hosts = r.hosts.map((h) => `${h.name}\0${h.address ?? ''}\0${h.port ?? ''}\0${h.mx ?? ''}`);
   if (r.unordered) hosts.sort();
   const errors = r.errorsTo === undefined ? '' : formatPath(r.errorsTo);
   const edits = r.headerEdits.length === 0 ? '' : JSON.stringify(r.headerEdits);
-  return [r.transport ?? '', errors, edits, ...hosts].join('\n');
+  const local = r.delivery === undefined ? '' : JSON.stringify(r.delivery);
+  return [r.transport ?? '', errors, edits, local, ...hosts].join('\n');
 }

@@ -1,14 +1,16 @@
 /** What failures lead to: bounces, silence, or a frozen message (Exim manual, "Permanent delivery failure", "Failures to deliver bounce messages"). */
 import { composeBounce } from '../dsn/bounce.ts';
 import type { FailedRecipient } from '../dsn/failure.ts';
+import { composeListErrors } from '../dsn/list-errors.ts';
 import { type Address, formatAddress } from '../mail/address.ts';
 import type { Recipient } from '../mail/envelope.ts';
 import { parseHeaderFields } from '../mail/headers.ts';
+import type { SyntaxReport } from '../router/router.ts';
 import type { Claim, GeneratedMessage } from '../spool/spool.ts';
 import type { DeliveryContext } from './context.ts';
 import { editContent, readStart } from './edited-content.ts';
 import type { DeliveryEvent } from './events.ts';
-import type { Attempt } from './outcome.ts';
+import { type Attempt, shortStatus } from './outcome.ts';
 
 type Failed = Extract<Attempt, { kind: 'failed' }>;
 
@@ -93,8 +95,13 @@ function failureFacts(recipient: Recipient | undefined, failed: Failed): FailedR
   return {
     address: who.address,
     ...(who.original === undefined ? undefined : { original: who.original }),
+    ...(who.target === undefined ? undefined : { target: who.target }),
+    ...(who.hidden === undefined ? undefined : { hidden: who.hidden }),
     ...(recipient?.orcpt === undefined ? undefined : { orcpt: recipient.orcpt }),
-    status,
+    status: {
+      ...shortStatus(status),
+      ...(status.output === undefined ? undefined : { output: status.output }),
+    },
     timedOut,
   };
 }
@@ -124,4 +131,25 @@ async function returnedPart(
   return wanted < edited.size
     ? { headers, headerSection, body, truncatedFrom: edited.size }
     : { headers, headerSection, body };
+}
+
+/** Mail about malformed addresses in redirection lists, one for each list. */
+export function makeListErrors(context: DeliveryContext, reports: readonly SyntaxReport[]): MadeBounce[] {
+  const nowMs = context.nowMs();
+  const { primaryHostname, qualifyDomain } = context.main;
+  return reports.map((report) => {
+    const id = context.spool.newId();
+    const content = composeListErrors({ id, ...report, primaryHostname, qualifyDomain, nowMs });
+    return {
+      to: report.to,
+      message: {
+        id,
+        content,
+        envelope: { sender: null, recipients: [{ address: report.to }] },
+        reception: { protocol: 'local', receivedAtMs: nowMs },
+        headerEdits: [],
+        variables: {},
+      },
+    };
+  });
 }

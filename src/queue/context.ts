@@ -1,12 +1,23 @@
 /** What deliveries share: made once by the application. */
-import type { ConnectionFacts, ExpandServices, MainFacts, MessageFacts } from '../expand/scope.ts';
+import type {
+  AddressFacts,
+  ConnectionFacts,
+  ExpandScope,
+  ExpandServices,
+  MainFacts,
+  MessageFacts,
+} from '../expand/scope.ts';
+import type { RecipientOutcome } from '../mail/outcome.ts';
 import type { RetryRule } from '../retry/rules.ts';
 import type { ScheduleOptions } from '../retry/schedule.ts';
+import type { RouteEnvironment } from '../router/environment.ts';
 import type { ConfiguredRouter } from '../router/options.ts';
 import type { TransportTraits } from '../router/router.ts';
-import type { Spool, SpoolEntry } from '../spool/spool.ts';
-import type { Transport } from '../transport/transport.ts';
+import type { Claim, Spool, SpoolEntry } from '../spool/spool.ts';
+import type { Batch, Transport } from '../transport/transport.ts';
+import type { RoutedRecipient } from './batch.ts';
 import type { EmitEvent } from './events.ts';
+import type { FreezeTell } from './freeze-tell.ts';
 import type { HostGate } from './host-gate.ts';
 
 export interface BounceOptions {
@@ -30,12 +41,28 @@ export const bounceDefaults: BounceOptions = {
 /** A transport with what routers ask about it. */
 export interface ConfiguredTransport extends TransportTraits {
   readonly transport: Transport;
+  /** In place of `transport.deliver`, with the same promises, where options are expanded for each delivery. */
+  readonly deliver?: (delivery: DeliveryAtHand, signal: AbortSignal) => Promise<readonly RecipientOutcome[]>;
+}
+
+/** What options of a transport may look at. */
+export interface DeliveryAtHand {
+  readonly batch: Batch;
+  readonly claim: Claim;
+  /** In the order of the batch's recipients. */
+  readonly members: readonly [RoutedRecipient, ...RoutedRecipient[]];
+  /** With the address of the first recipient. */
+  readonly scope: ExpandScope & { readonly address: AddressFacts };
+  /** Told what Exim puts on the panic log. */
+  problem(text: string): void;
 }
 
 export interface DeliveryContext {
   readonly spool: Spool;
   readonly gate: HostGate;
   readonly routers: readonly ConfiguredRouter[];
+  /** See RouteEnvironment. */
+  readonly rewriteChild?: RouteEnvironment['rewriteChild'];
   readonly transports: ReadonlyMap<string, ConfiguredTransport>;
   readonly main: MainFacts;
   readonly services: ExpandServices;
@@ -43,6 +70,8 @@ export interface DeliveryContext {
   /** Without `receivedAtMs`, which is the message's. */
   readonly schedule: Omit<ScheduleOptions, 'receivedAtMs'>;
   readonly bounce: BounceOptions;
+  /** `freeze_tell`; absent where nobody is told. */
+  readonly freezeTell?: FreezeTell;
   /** Transactions of one message at a time; Exim's `remote_max_parallel`. */
   readonly maxParallelBatches: number;
   readonly emit: EmitEvent;

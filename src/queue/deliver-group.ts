@@ -5,12 +5,12 @@ import type { RouteHost } from '../mail/route-host.ts';
 import type { RetryRule } from '../retry/rules.ts';
 import type { Claim } from '../spool/spool.ts';
 import type { MessageSource } from '../mail/message-source.ts';
+import type { Batch } from '../transport/transport.ts';
 import type { RecipientGroup, RoutedRecipient } from './batch.ts';
 import { classify, hostRetryErrno } from './classify.ts';
 import type { DeliveryContext } from './context.ts';
-import type { EventRecipient } from './events.ts';
 import type { GateOpen } from './host-gate.ts';
-import type { Attempt, PendingState } from './outcome.ts';
+import type { Attempt } from './outcome.ts';
 import { addressKey, decideRetry, type Failure, ruleFor, timedOut } from './retry-decision.ts';
 
 export interface GroupDelivery {
@@ -19,7 +19,6 @@ export interface GroupDelivery {
   readonly group: RecipientGroup;
   /** The content with all edits, read when the transport is about to run. */
   message(): Promise<MessageSource>;
-  who(member: RoutedRecipient): EventRecipient;
   /** Facts for matching retry rules. */
   readonly scope: ExpandScope;
   readonly force: boolean;
@@ -40,9 +39,9 @@ export async function deliverGroup(d: GroupDelivery): Promise<readonly Attempt[]
     if (gate.kind === 'open') return attempt(d, gate);
     if (gate.kind === 'probing') {
       const settled = await untilSettled(gate.done, d.signal);
-      if (d.signal.aborted) return group.members.map((m): Attempt => ({ kind: 'unknown', who: d.who(m) }));
+      if (d.signal.aborted) return group.members.map((m): Attempt => ({ kind: 'unknown', who: m.who }));
       // A host that does not even refuse must not hold up messages for others.
-      if (!settled) return group.members.map((m) => notTried(d, m, context.nowMs() + probeRetryMs, false));
+      if (!settled) return group.members.map((m) => notTried(m, context.nowMs() + probeRetryMs, false));
       // Only one delivery finds out at a time; without the force of a queue run the rest does as it is told.
       force = false;
       continue;
@@ -53,12 +52,12 @@ export async function deliverGroup(d: GroupDelivery): Promise<readonly Attempt[]
       force = true;
       continue;
     }
-    return group.members.map((m) => notTried(d, m, gate.untilMs, gate.expired));
+    return group.members.map((m) => notTried(m, gate.untilMs, gate.expired));
   }
 }
 
-function notTried(d: GroupDelivery, member: RoutedRecipient, untilMs: number, expired: boolean): Attempt {
-  const who = d.who(member);
+function notTried(member: RoutedRecipient, untilMs: number, expired: boolean): Attempt {
+  const who = member.who;
   if (expired) {
     const status = { text: 'retry time not reached for any host after a long failure period' };
     return timedOut({ who, status, ...errorsTo(member) });
@@ -78,8 +77,7 @@ async function attempt(d: GroupDelivery, gate: GateOpen): Promise<readonly Attem
   const startedAtMs = d.context.nowMs();
   try {
     const outcomes = await hand(d, gate.hosts);
-    if (outcomes === 'unknown')
-      return d.group.members.map((m): Attempt => ({ kind: 'unknown', who: d.who(m) }));
+    if (outcomes === 'unknown') return d.group.members.map((m): Attempt => ({ kind: 'unknown', who: m.who }));
     return await judge(d, gate.hosts, outcomes, startedAtMs);
   } finally {
     gate.probe?.end();
@@ -91,9 +89,9 @@ async function hand(
   hosts: readonly RouteHost[],
 ): Promise<readonly RecipientOutcome[] | 'unknown'> {
   const { context, claim, group, signal } = d;
-  const transport = context.transports.get(group.transport)?.transport;
+  const configured = context.transports.get(group.transport);
   const { sender: _, recipients: __, ...envelope } = claim.entry.envelope;
-  if (transport === undefined) return [];
+  if (configured === undefined) return [];
   let message: MessageSource;
   try {
     message = await d.message();
@@ -106,18 +104,31 @@ async function hand(
     });
   }
   try {
-    return await transport.deliver(
+    const batch: Batch = {
+      id: claim.entry.id,
+      sender: group.sender,
+      recipients: group.members.map((m) =>
+        m.routed.address === m.recipient.address
+          ? m.recipient
+          : { ...m.recipient, address: m.routed.address },
+      ),
+      envelope,
+      hosts,
+      message,
+      ...(group.members[0].routed.delivery === undefined
+        ? undefined
+        : { delivery: group.members[0].routed.delivery }),
+    };
+    const { deliver, transport } = configured;
+    if (deliver === undefined) return await transport.deliver(batch, signal);
+    const [first] = group.members;
+    return await deliver(
       {
-        id: claim.entry.id,
-        sender: group.sender,
-        recipients: group.members.map((m) =>
-          m.routed.address === m.recipient.address
-            ? m.recipient
-            : { ...m.recipient, address: m.routed.address },
-        ),
-        envelope,
-        hosts,
-        message,
+        batch,
+        claim,
+        members: group.members,
+        scope: { ...d.scope, address: { ...first.routed.facts, returnPath: group.sender } },
+        problem: (text) => context.emit({ kind: 'problem', id: claim.entry.id, atMs: context.nowMs(), text }),
       },
       signal,
     );
@@ -152,12 +163,22 @@ async function judge(
       ? await hostFailure(d, hosts, answered, hostFault, startedAtMs)
       : undefined;
   const attempts: Attempt[] = [];
+  const [nominal] = context.transports.get(group.transport)?.local === true ? hosts : [];
+  const routedTo = nominal === undefined ? undefined : { routedTo: nominal };
   let first = true;
   for (const [i, member] of group.members.entries()) {
-    const who = d.who(member);
+    const who = member.who;
     const outcome = outcomes[i] ?? missingOutcome;
     if (outcome.kind === 'delivered') {
-      attempts.push({ kind: 'delivered', who, outcome, first, sender: group.sender, deliveryMs });
+      attempts.push({
+        kind: 'delivered',
+        who,
+        outcome,
+        ...routedTo,
+        first,
+        sender: group.sender,
+        deliveryMs,
+      });
       first = false;
       continue;
     }
@@ -176,7 +197,6 @@ async function judge(
       );
       continue;
     }
-    const before = claim.entry.states[member.position];
     const host =
       outcome.scope === 'message' ? (hosts[0]?.address === undefined ? undefined : hosts[0].name) : undefined;
     const failure: Failure = {
@@ -186,11 +206,10 @@ async function judge(
       errno,
       key: host ?? addressKey(who),
       ...(host === undefined ? undefined : { alternate: member.routed.facts.domain }),
+      ...(outcome.freeze === true ? { freeze: status.text } : undefined),
       ...errorsTo(member),
     };
-    attempts.push(
-      await decideRetry(context, claim.entry, d.scope, before?.kind === 'pending' ? before : fresh, failure),
-    );
+    attempts.push(await decideRetry(context, claim.entry, d.scope, member.before, failure));
   }
   return attempts;
 }
@@ -210,7 +229,7 @@ async function hostFailure(
   const { domain } = member.routed.facts;
   const rules = new Map<string, RetryRule | undefined>();
   const keyOf = (host: RouteHost | undefined): string =>
-    host?.address === undefined ? addressKey(d.who(member)) : host.name;
+    host?.address === undefined ? addressKey(member.who) : host.name;
   for (const host of down.length === 0 ? [undefined] : down) {
     const key = keyOf(host);
     if (!rules.has(key))
@@ -231,8 +250,6 @@ async function hostFailure(
     expired: retry.expired || nowMs - claim.entry.reception.receivedAtMs > lastCutoffMs,
   };
 }
-
-const fresh: PendingState = { kind: 'pending', nextAttemptAtMs: 0, attempts: 0 };
 
 const missingOutcome: RecipientOutcome = {
   kind: 'deferred',

@@ -257,6 +257,36 @@ describe('one delivery', () => {
     assert.deepEqual(await world.entries(), []);
   });
 
+  test('of very many recipients not each is recorded by itself, and all are in the end', async () => {
+    const sizes: number[] = [];
+    const routers: RouterSpec[] = [
+      { name: 'one', domains: 'a.test', transport: 'one', manualroute: { routeData: 'whatmeworry' } },
+    ];
+    const world = start({
+      routers,
+      transports: {
+        one: { deliver: (b) => b.recipients.map(() => delivered), local: true, maxRecipients: 1 },
+      },
+      wrapSpool: (spool) => ({
+        ...spool,
+        record: (claim, update) => {
+          sizes.push(update.outcomes.length);
+          return spool.record(claim, update);
+        },
+      }),
+    });
+    await world.put({ recipients: Array.from({ length: 2000 }, (_, i) => `u${i}@a.test`) });
+    await world.runner.queueRun();
+    assert.equal(world.batches.length, 2000);
+    assert.equal(eventsOf(world, 'delivered').length, 2000);
+    assert.deepEqual(await world.entries(), []);
+    assert.ok(sizes.length <= 501, `${sizes.length} records`);
+    assert.equal(
+      sizes.reduce((sum, n) => sum + n, 0),
+      2000,
+    );
+  });
+
   test('a refused record is tried until it is stored, and nothing is delivered twice', async () => {
     let refusals = 2;
     const world = start({

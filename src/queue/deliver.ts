@@ -4,21 +4,20 @@
  */
 import type { ExpandScope } from '../expand/scope.ts';
 import { formatAddress } from '../mail/address.ts';
-import type { Recipient } from '../mail/envelope.ts';
-import { parseHeaderFields } from '../mail/headers.ts';
 import type { MessageSource } from '../mail/message-source.ts';
 import type { Routed, RouteEnvironment } from '../router/environment.ts';
-import { route } from '../router/route.ts';
+import { type Leaf, putOff, routeAll } from '../router/route.ts';
+import type { SyntaxReport } from '../router/router.ts';
 import type { Claim } from '../spool/spool.ts';
 import { groupRecipients, type RecipientGroup, type RoutedRecipient } from './batch.ts';
 import { noErrno } from './classify.ts';
 import { type DeliveryContext, factsOf } from './context.ts';
 import { deliverGroup, type GroupDelivery } from './deliver-group.ts';
-import { editContent, readStart } from './edited-content.ts';
-import type { EventRecipient } from './events.ts';
-import type { Attempt, PendingState } from './outcome.ts';
+import { editContent, editFields, readStart } from './edited-content.ts';
+import { type Attempt, isUntried } from './outcome.ts';
 import { recordDelivered, recordFinal, type DeliveryResult } from './record.ts';
 import { addressKey, decideRetry } from './retry-decision.ts';
+import { expandedBefore, noWork, planWork, type Task, type Work } from './work.ts';
 
 export interface DeliverOptions {
   /** Also recipients and hosts whose time has not come (`-qf`). */
@@ -29,6 +28,10 @@ export interface DeliverOptions {
 
 /** How many recipients are routed at a time; names may have to be looked up. */
 const routingWidth = 32;
+/** Owners of lists who are told of errors on account of one message. */
+const maxReports = 100;
+/** How many of the addresses that one recipient was redirected to are routed at a time. */
+const childWidth = 16;
 
 /** Never rejects for what peers, configuration or the message do; rejects only where nothing can be recorded any more. */
 export async function deliverMessage(
@@ -41,49 +44,71 @@ export async function deliverMessage(
   const due: number[] = [];
   for (let i = 0; i < entry.states.length; i++) {
     const state = entry.states[i];
-    if (state?.kind === 'pending' && (options.force || state.nextAttemptAtMs <= nowMs)) due.push(i);
+    if (state?.kind === 'pending' && (options.force || isUntried(state) || state.nextAttemptAtMs <= nowMs))
+      due.push(i);
   }
-  const attempts = new Map<number, Attempt>();
-  if (due.length === 0) return recordFinal(context, claim, attempts, new Set(), options.signal);
+  if (due.length === 0) return recordFinal(context, claim, noWork, options.signal);
 
-  const environment = await routeEnvironment(context, claim, options.signal);
+  const reports: SyntaxReport[] = [];
+  const environment: RouteEnvironment = {
+    ...(await routeEnvironment(context, claim, options.signal)),
+    report: (report) => {
+      if (reports.length < maxReports) reports.push(report);
+    },
+  };
   const scope = retryScope(context, environment);
-  const routed: RoutedRecipient[] = [];
+  const found: { position: number; leaves: readonly Leaf[] }[] = [];
   for (let from = 0; from < due.length; from += routingWidth) {
     const positions = due.length === 1 ? due : due.slice(from, from + routingWidth);
     const results = await Promise.all(
       positions.map((position) => routeOne(context, claim, environment, position, options.signal)),
     );
     for (const [i, position] of positions.entries()) {
-      const recipient = entry.envelope.recipients[position];
-      const result = results[i];
-      if (recipient === undefined || result === undefined) continue;
-      if (result.kind === 'routed') routed.push({ position, recipient, routed: result });
-      else attempts.set(position, await settled(context, claim, scope, position, recipient, result));
+      const leaves = results[i];
+      if (leaves !== undefined) found.push({ position, leaves });
     }
+  }
+  const work = planWork(entry, found, reports, nowMs, options.force);
+  const routed: RoutedRecipient[] = [];
+  for (const [number, task] of work.tasks.entries()) {
+    const recipient = entry.envelope.recipients[task.position];
+    const result = task.leaf.routed;
+    if (recipient === undefined) continue;
+    const { position, before, who } = task;
+    if (result.kind === 'routed')
+      routed.push({ position, task: number, before, who, recipient, routed: result });
+    else work.attempts.set(number, await settled(context, claim, scope, task, result));
   }
 
   const groups = groupRecipients(routed, entry.envelope.sender, (name) =>
     Math.max(1, context.transports.get(name)?.transport.maxRecipients ?? 1),
   );
-  const recorded = await runGroups(context, claim, groups, attempts, scope, options);
-  return recorded === 'lost' ? 'lost' : recordFinal(context, claim, attempts, recorded, options.signal);
+  const recorded = await runGroups(context, claim, groups, work, scope, options);
+  return recorded === 'lost' ? 'lost' : recordFinal(context, claim, work, options.signal);
 }
+
+/** One message is recorded about so many times while it is under way, and what ended this long after the last record at once. */
+const recordsOfOne = 500;
+const recordWithinMs = 1000;
 
 /**
  * Runs the groups, a few at a time. Where others are still under way, deliveries that are done are recorded at once, so
- * that a crash does not repeat them. Gives the positions recorded so far.
+ * that a crash does not repeat them.
  */
 async function runGroups(
   context: DeliveryContext,
   claim: Claim,
   groups: readonly RecipientGroup[],
-  attempts: Map<number, Attempt>,
+  work: Work,
   scope: ExpandScope,
   options: DeliverOptions,
-): Promise<ReadonlySet<number> | 'lost'> {
-  const recorded = new Set<number>();
+): Promise<'done' | 'lost'> {
+  const { attempts, recorded } = work;
   const contents = contentsOf(claim, options.signal);
+  // A record costs time with the number of all recipients: of very many, not each is recorded by itself.
+  const enough = Math.max(1, Math.floor(claim.entry.states.length / recordsOfOne));
+  let unrecorded: number[] = [];
+  let recordedAtMs = context.nowMs();
   let lost = false;
   let running = groups.length;
   const run = async (group: RecipientGroup): Promise<void> => {
@@ -92,7 +117,6 @@ async function runGroups(
       claim,
       group,
       message: () => contents(group),
-      who: eventRecipient,
       scope,
       force: options.force,
       signal: options.signal,
@@ -100,16 +124,25 @@ async function runGroups(
     const results = await deliverGroup(delivery);
     for (const [i, member] of group.members.entries()) {
       const result = results[i];
-      if (result !== undefined) attempts.set(member.position, result);
+      if (result !== undefined) attempts.set(member.task, result);
     }
     running--;
     if (running === 0 || lost) return;
     const delivered = group.members
-      .map((m) => m.position)
-      .filter((p) => attempts.get(p)?.kind === 'delivered');
-    if (delivered.length === 0) return;
-    if ((await recordDelivered(context, claim, delivered, options.signal)) === 'lost') lost = true;
-    for (const position of delivered) recorded.add(position);
+      .map((m) => m.task)
+      .filter((task) => {
+        const a = attempts.get(task);
+        // What a delivery made is stored with its outcome, at the end.
+        return a?.kind === 'delivered' && a.outcome.generated === undefined;
+      });
+    unrecorded.push(...delivered);
+    const late = context.nowMs() - recordedAtMs >= recordWithinMs;
+    if (unrecorded.length === 0 || (unrecorded.length < enough && !late)) return;
+    const tasks = unrecorded;
+    unrecorded = [];
+    recordedAtMs = context.nowMs();
+    if ((await recordDelivered(context, claim, work, tasks, options.signal)) === 'lost') lost = true;
+    for (const task of tasks) recorded.add(task);
   };
   if (groups.length === 1 && groups[0] !== undefined) await run(groups[0]);
   else {
@@ -124,7 +157,7 @@ async function runGroups(
       Array.from({ length: Math.min(Math.max(1, context.maxParallelBatches), groups.length) }, worker),
     );
   }
-  if (!lost) return recorded;
+  if (!lost) return 'done';
   const delivered = [...attempts.values()].filter((a) => a.kind === 'delivered').length;
   context.emit({ kind: 'lease-lost', id: claim.entry.id, atMs: context.nowMs(), delivered });
   return 'lost';
@@ -136,24 +169,20 @@ async function routeOne(
   environment: RouteEnvironment,
   position: number,
   signal: AbortSignal,
-): Promise<Routed | undefined> {
+): Promise<readonly Leaf[] | undefined> {
   const address = claim.entry.envelope.recipients[position]?.address;
   if (address === undefined || signal.aborted) return undefined;
   try {
-    return await route(address, environment, signal);
+    const expanded = expandedBefore(claim.entry.states[position]);
+    return await routeAll(address, environment, signal, {
+      width: childWidth,
+      ...(expanded === undefined ? undefined : { expanded }),
+    });
   } catch (failure) {
     if (signal.aborted) return undefined;
     const text = `routing of ${formatAddress(address)} failed: ${failure instanceof Error ? failure.message : String(failure)}`;
     context.emit({ kind: 'problem', id: claim.entry.id, atMs: context.nowMs(), text });
-    const facts = { local: address.local, domain: address.domain };
-    return {
-      kind: 'defer',
-      reason: { text: 'internal error while routing' },
-      router: '',
-      freeze: false,
-      retryUseLocalPart: true,
-      facts,
-    };
+    return [putOff(address, 'internal error while routing')];
   }
 }
 
@@ -162,47 +191,31 @@ async function settled(
   context: DeliveryContext,
   claim: Claim,
   scope: ExpandScope,
-  position: number,
-  recipient: Recipient,
+  { who, before, leaf }: Task,
   result: Exclude<Routed, { kind: 'routed' }>,
 ): Promise<Attempt> {
-  const who: EventRecipient = {
-    position,
-    address: recipient.address,
-    ...(result.router === undefined || result.router === '' ? undefined : { router: result.router }),
-    logAsLocal: false,
-  };
-  if (result.kind === 'discard') return { kind: 'discarded', who };
-  if (result.kind === 'fail') return { kind: 'failed', who, status: result.reason, timedOut: false };
-  const before = claim.entry.states[position];
-  return decideRetry(context, claim.entry, scope, before?.kind === 'pending' ? before : fresh, {
+  if (result.kind === 'discard')
+    return {
+      kind: 'discarded',
+      who,
+      ...(result.bypassed === undefined ? undefined : { bypassed: result.bypassed }),
+    };
+  const errors = leaf.errorsTo === undefined ? undefined : { errorsTo: leaf.errorsTo };
+  if (result.kind === 'fail')
+    return { kind: 'failed', who, status: result.reason, timedOut: false, ...errors };
+  return decideRetry(context, claim.entry, scope, before, {
     who,
     status: result.reason,
     error: isLookupFailure(result.reason.code) ? { kind: 'plain', name: 'lookup' } : { kind: 'other' },
     errno: noErrno,
     key: result.retryUseLocalPart ? addressKey(who) : result.facts.domain,
     ...(result.freeze ? { freeze: result.reason.text } : undefined),
+    ...errors,
   });
 }
 
-const fresh: PendingState = { kind: 'pending', nextAttemptAtMs: 0, attempts: 0 };
-
 function isLookupFailure(code: string | undefined): boolean {
   return code === '4.4.3' || code === '4.4.4';
-}
-
-function eventRecipient(member: RoutedRecipient): EventRecipient {
-  const { position, recipient, routed } = member;
-  const rerouted = routed.facts.original !== undefined;
-  // Affixes are taken off for RCPT only; the log and bounces keep the whole address.
-  return {
-    position,
-    address: rerouted ? routed.address : recipient.address,
-    ...(rerouted ? { original: recipient.address } : undefined),
-    router: routed.router,
-    ...(routed.transport === undefined ? undefined : { transport: routed.transport }),
-    logAsLocal: routed.logAsLocal,
-  };
 }
 
 async function routeEnvironment(
@@ -221,16 +234,18 @@ async function routeEnvironment(
     const octets =
       section ??
       (bytes === undefined ? Buffer.alloc(0) : Buffer.from(bytes.buffer, bytes.byteOffset, entry.headerSize));
-    return parseHeaderFields(octets.toString('latin1'));
+    return editFields(octets.toString('latin1'), entry.headerEdits);
   });
   return {
     routers: context.routers,
+    ...(context.rewriteChild === undefined ? undefined : { rewriteChild: context.rewriteChild }),
     main: context.main,
     services: context.services,
     mode: 'deliver',
     sender: entry.envelope.sender,
     ...facts,
     transport: (name) => context.transports.get(name),
+    note: (text) => context.emit({ kind: 'note', id: entry.id, atMs: context.nowMs(), text }),
     problem: (text) => context.emit({ kind: 'problem', id: entry.id, atMs: context.nowMs(), text }),
   };
 }

@@ -48,13 +48,27 @@ function topOnly(edits: readonly HeaderEdit[]): string | undefined {
 }
 
 function editSection(section: string, edits: readonly HeaderEdit[]): string {
+  const blank = section.endsWith('\r\n\r\n') || section === '\r\n' ? '\r\n' : '';
+  return (
+    editFields(section, edits)
+      .map((f) => f.raw)
+      .join('') + blank
+  );
+}
+
+/** The fields of a section with edits applied; `section` may end in its blank line. */
+export function editFields(section: string, edits: readonly HeaderEdit[]): readonly HeaderField[] {
   let fields: HeaderField[] = parseHeaderFields(section);
   // A section without a final line end (a message of header fields only) needs one before anything can follow.
   const last = fields.at(-1);
   if (last !== undefined && !last.raw.endsWith('\n'))
     fields[fields.length - 1] = { ...last, raw: `${last.raw}\r\n` };
-  const blank = section.endsWith('\r\n\r\n') || section === '\r\n' ? '\r\n' : '';
   for (const edit of edits) {
+    if (edit.kind === 'replace') {
+      const [field] = parseHeaderFields(edit.text);
+      if (field !== undefined && edit.at < fields.length) fields[edit.at] = field;
+      continue;
+    }
     if (edit.kind === 'remove') {
       const name = edit.name.toLowerCase().replace(/:$/, '');
       const start = name.endsWith('*') ? name.slice(0, -1) : undefined;
@@ -72,7 +86,7 @@ function editSection(section: string, edits: readonly HeaderEdit[]): string {
       fields = [...fields.slice(0, at), ...added, ...fields.slice(at)];
     }
   }
-  return fields.map((f) => f.raw).join('') + blank;
+  return fields;
 }
 
 /** `head` in place of the first `skip` octets of `source`. */

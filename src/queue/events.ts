@@ -3,6 +3,7 @@ import type { Address, ReversePath } from '../mail/address.ts';
 import type { QueueId } from '../mail/message-id.ts';
 import type { Status } from '../mail/outcome.ts';
 import type { Reply } from '../mail/reply.ts';
+import type { RouteHost } from '../mail/route-host.ts';
 
 /** The recipient an event is about. */
 export interface EventRecipient {
@@ -12,6 +13,10 @@ export interface EventRecipient {
   readonly address: Address;
   /** As it stands in the envelope, where that is another address. */
   readonly original?: Address;
+  /** The file, directory or command that takes the place of the address; `address` is the one redirected to it. */
+  readonly target?: string;
+  /** `hide_child_in_errmsg`: a bounce tells only of the original. */
+  readonly hidden?: true;
   /** Absent where no router took it. */
   readonly router?: string;
   /** Absent where it was not routed. */
@@ -32,7 +37,8 @@ export type DeliveryEvent =
       readonly recipient: EventRecipient;
       /** False for the second and later recipients of one transaction. */
       readonly first: boolean;
-      readonly host?: { readonly name: string; readonly address: string; readonly port: number };
+      /** For a local transport only the name that its router gave, as Exim logs it; eximstats counts by it. */
+      readonly host?: RouteHost;
       /** The peer's last word, for `C="..."`. */
       readonly reply?: Reply;
       /** The reverse path used. */
@@ -60,12 +66,17 @@ export type DeliveryEvent =
       readonly status: Status;
       /** What Exim prints in `defer (N)`: a system error number, or one of Exim's own below zero; -1 for none. */
       readonly errno: number;
-      /** The host was not tried, since its retry time has not come: logged only with `retry_defer`. */
+      /** The host was not tried, since its retry time has not come: logged because of `retry_defer`, which is on by default. */
       readonly skipped: boolean;
       readonly nextAttemptAtMs: number;
     })
   /** `=> :blackhole:` and the like: a router discarded it. */
-  | (EventBase & { readonly kind: 'discarded'; readonly recipient: EventRecipient })
+  | (EventBase & {
+      readonly kind: 'discarded';
+      readonly recipient: EventRecipient;
+      /** `/dev/null`, where the delivery to it was left out. */
+      readonly bypassed?: string;
+    })
   /** A failure that is reported to nobody. */
   | (EventBase & {
       readonly kind: 'error-ignored';
@@ -87,6 +98,8 @@ export type DeliveryEvent =
   | (EventBase & { readonly kind: 'lease-lost'; readonly delivered: number })
   /** An outcome could not be stored; it is tried again. */
   | (EventBase & { readonly kind: 'record-failed'; readonly reason: string; readonly attempt: number })
+  /** What a router skipped: addresses of a list that are malformed. */
+  | (EventBase & { readonly kind: 'note'; readonly text: string })
   /** Something that should not be: a transport that throws, a configuration that does not work. `id` is absent where no message is concerned. */
   | { readonly kind: 'problem'; readonly id?: QueueId; readonly atMs: number; readonly text: string };
 

@@ -1,7 +1,8 @@
 /** What one delivery attempt found for one recipient, before it is recorded. */
 import type { ReversePath } from '../mail/address.ts';
 import type { RecipientOutcome, Status } from '../mail/outcome.ts';
-import type { RecipientState } from '../spool/spool.ts';
+import type { RouteHost } from '../mail/route-host.ts';
+import type { RecipientState, Trying } from '../spool/spool.ts';
 import type { EventRecipient } from './events.ts';
 
 export type Attempt =
@@ -9,11 +10,13 @@ export type Attempt =
       readonly kind: 'delivered';
       readonly who: EventRecipient;
       readonly outcome: Extract<RecipientOutcome, { kind: 'delivered' }>;
+      /** What a router gave a local transport in place of a host. */
+      readonly routedTo?: RouteHost;
       readonly first: boolean;
       readonly sender: ReversePath;
       readonly deliveryMs: number;
     }
-  | { readonly kind: 'discarded'; readonly who: EventRecipient }
+  | { readonly kind: 'discarded'; readonly who: EventRecipient; readonly bypassed?: string }
   | {
       readonly kind: 'failed';
       readonly who: EventRecipient;
@@ -36,7 +39,12 @@ export type Attempt =
   /** Stopped in the middle: nobody knows. It stays as it was and is tried again. */
   | { readonly kind: 'unknown'; readonly who: EventRecipient };
 
-export type PendingState = Extract<RecipientState, { kind: 'pending' }>;
+export type PendingState = Trying;
+
+/** Held back for a queue run: nothing has been tried, nor found not worth trying. */
+export function isUntried(state: RecipientState): boolean {
+  return state.kind === 'pending' && state.attempts === 0 && state.firstFailureAtMs === undefined;
+}
 
 /** The state after a temporary failure. */
 export function deferredState(
@@ -52,6 +60,23 @@ export function deferredState(
     attempts: before.attempts + (attempt.skipped ? 0 : 1),
     firstFailureAtMs: first,
     ...(last === undefined ? undefined : { lastAttemptAtMs: last }),
-    lastStatus: attempt.status,
+    lastStatus: shortStatus(attempt.status),
+  };
+}
+
+/** Octets of a status's text, and of its reply, that are kept. */
+const keptOctets = 1024;
+
+/** A status, without output, as it is recorded and reported: peers may say much, and a message may have very many recipients. */
+export function shortStatus(status: Status): Status {
+  const { output, ...rest } = status;
+  if (output !== undefined) return shortStatus(rest);
+  const { text, reply } = status;
+  const long = reply !== undefined && reply.lines.reduce((n, line) => n + line.length, 0) > keptOctets;
+  if (text.length <= keptOctets && !long) return status;
+  return {
+    ...status,
+    text: text.slice(0, keptOctets),
+    ...(long ? { reply: { ...reply, lines: [reply.lines[0].slice(0, keptOctets)] } } : undefined),
   };
 }

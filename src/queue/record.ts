@@ -1,10 +1,13 @@
 /** Makes outcomes durable, and tells of them afterwards. */
 import type { Address } from '../mail/address.ts';
-import type { Claim, OutcomeRecord, SpoolUpdate } from '../spool/spool.ts';
-import { failureFate, type MadeBounce, makeBounces } from './bounces.ts';
+import type { NewMessage } from '../mail/outcome.ts';
+import type { Claim, GeneratedMessage, OutcomeRecord, SpoolUpdate } from '../spool/spool.ts';
+import { failureFate, type MadeBounce, makeBounces, makeListErrors } from './bounces.ts';
 import type { DeliveryContext } from './context.ts';
 import type { DeliveryEvent } from './events.ts';
-import { type Attempt, deferredState, type PendingState } from './outcome.ts';
+import { freezeNotices } from './freeze-tell.ts';
+import { type Attempt, deferredState, shortStatus } from './outcome.ts';
+import { settle, stateOf, type Work } from './work.ts';
 
 /**
  * `completed`: the message is gone. `waiting`: some recipients are left for later. `generated`: bounces are in the queue
@@ -20,63 +23,69 @@ const frozenBounce = 'delivery error message';
 export function recordDelivered(
   context: DeliveryContext,
   claim: Claim,
-  positions: readonly number[],
+  work: Work,
+  tasks: readonly number[],
   signal: AbortSignal,
 ): Promise<'recorded' | 'lost'> {
-  const outcomes = positions.map(
-    (recipient): OutcomeRecord => ({ recipient, state: { kind: 'done', how: 'delivered' } }),
-  );
-  return persist(context, claim, { outcomes, release: false }, signal);
+  const positions = new Set<number>();
+  for (const number of tasks) {
+    const task = work.tasks[number];
+    if (task === undefined) continue;
+    settle(work, task, { kind: 'done', how: 'delivered' });
+    positions.add(task.position);
+  }
+  return persist(context, claim, { outcomes: outcomesOf(work, positions), release: false }, signal);
+}
+
+function outcomesOf(work: Work, positions: Iterable<number>): OutcomeRecord[] {
+  const outcomes: OutcomeRecord[] = [];
+  for (const recipient of positions) {
+    const state = stateOf(work, recipient);
+    if (state !== undefined) outcomes.push({ recipient, state });
+  }
+  return outcomes;
 }
 
 /**
  * Records everything that is not recorded yet, with the bounces that follow from it, in one transaction, and gives the
- * message back. Positions without an attempt stay as they are.
+ * message back. Tasks without an attempt stay as they are.
  */
 export async function recordFinal(
   context: DeliveryContext,
   claim: Claim,
-  attempts: ReadonlyMap<number, Attempt>,
-  recorded: ReadonlySet<number>,
+  work: Work,
   signal: AbortSignal,
 ): Promise<DeliveryResult> {
   const { entry } = claim;
+  const { attempts, recorded } = work;
   const nowMs = context.nowMs();
-  const outcomes: OutcomeRecord[] = [];
   const reports: { to: Address; failed: Extract<Attempt, { kind: 'failed' }> }[] = [];
   const ignored: DeliveryEvent[] = [];
   let freeze: string | undefined;
-  let left = entry.states.reduce((n, s) => (s.kind === 'pending' ? n + 1 : n), 0);
-  for (const [recipient, attempt] of attempts) {
-    const before = pendingBefore(claim, recipient);
+  for (const [number, attempt] of attempts) {
+    const task = work.tasks[number];
+    if (task === undefined) continue;
+    const { before } = task;
     switch (attempt.kind) {
       case 'delivered':
-        left--;
-        if (!recorded.has(recipient)) outcomes.push({ recipient, state: { kind: 'done', how: 'delivered' } });
-        break;
       case 'discarded':
-        left--;
-        outcomes.push({ recipient, state: { kind: 'done', how: 'discarded' } });
+        settle(work, task, { kind: 'done', how: attempt.kind });
         break;
       case 'failed': {
         const fate = failureFate(context, claim, attempt);
         if (fate.kind === 'freeze') {
           freeze ??= frozenBounce;
           // Due as soon as it is thawed.
-          outcomes.push({
-            recipient,
-            state: {
-              kind: 'pending',
-              nextAttemptAtMs: nowMs,
-              attempts: before.attempts + 1,
-              firstFailureAtMs: before.firstFailureAtMs ?? nowMs,
-              lastAttemptAtMs: nowMs,
-              lastStatus: attempt.status,
-            },
+          settle(work, task, {
+            kind: 'pending',
+            nextAttemptAtMs: nowMs,
+            attempts: before.attempts + 1,
+            firstFailureAtMs: before.firstFailureAtMs ?? nowMs,
+            lastAttemptAtMs: nowMs,
+            lastStatus: shortStatus(attempt.status),
           });
           break;
         }
-        left--;
         if (fate.kind === 'report') reports.push({ to: fate.to, failed: attempt });
         else
           ignored.push({
@@ -86,32 +95,56 @@ export async function recordFinal(
             recipient: attempt.who,
             reason: fate.reason,
           });
-        outcomes.push({
-          recipient,
-          state: { kind: 'done', how: fate.kind === 'report' ? 'failed' : 'discarded' },
-        });
+        settle(work, task, { kind: 'done', how: fate.kind === 'report' ? 'failed' : 'discarded' });
         break;
       }
       case 'deferred':
         if (attempt.freeze !== undefined) freeze ??= attempt.freeze;
-        outcomes.push({ recipient, state: deferredState(before, attempt, nowMs) });
+        settle(work, task, deferredState(before, attempt, nowMs));
         break;
       case 'unknown':
         break;
     }
   }
+  const outcomes = outcomesOf(work, unrecordedPositions(work, recorded));
+  const finished = new Set<number>();
+  for (const position of work.plans.keys())
+    if (stateOf(work, position)?.kind === 'done') finished.add(position);
+  const left = entry.states.reduce((n, s, i) => (s.kind === 'pending' && !finished.has(i) ? n + 1 : n), 0);
   let bounces: readonly MadeBounce[] = [];
   if (reports.length > 0) {
     try {
       bounces = await makeBounces(context, claim, reports, withoutAbort);
     } catch (failure) {
       // The content cannot be read now: keep the failures for later rather than lose the report.
-      return postpone(context, claim, attempts, recorded, signal, failure);
+      return postpone(context, claim, work, signal, failure);
     }
   }
+  bounces = [...bounces, ...makeListErrors(context, work.reports)];
+  const replies = [...attempts].flatMap(([number, a]) =>
+    a.kind === 'delivered' && !recorded.has(number) ? (a.outcome.generated ?? []) : [],
+  );
+  const notices =
+    freeze === undefined
+      ? []
+      : freezeNotices(
+          context.freezeTell,
+          entry,
+          freeze,
+          (position) => {
+            const state = stateOf(work, position);
+            return state?.kind === 'pending' ? state.lastStatus?.text : undefined;
+          },
+          nowMs,
+        );
+  const generated = [
+    ...bounces.map((b) => b.message),
+    ...replies.map((r) => messageOf(r, nowMs)),
+    ...notices,
+  ];
   const update: SpoolUpdate = {
     outcomes,
-    ...(bounces.length === 0 ? undefined : { generated: bounces.map((b) => b.message) }),
+    ...(generated.length === 0 ? undefined : { generated }),
     ...(freeze === undefined ? undefined : { frozenAtMs: nowMs }),
     release: true,
   };
@@ -120,8 +153,35 @@ export async function recordFinal(
     context.emit({ kind: 'lease-lost', id: entry.id, atMs: context.nowMs(), delivered });
     return 'lost';
   }
-  tell(context, claim, attempts, ignored, bounces, freeze, left === 0);
-  return { completed: left === 0, frozen: freeze !== undefined, generated: bounces.length };
+  const news = [...bounces, ...replies.map(told), ...notices.flatMap(toldOf)];
+  tell(context, claim, attempts, ignored, news, freeze, left === 0);
+  return { completed: left === 0, frozen: freeze !== undefined, generated: generated.length };
+}
+
+function messageOf({ id, content, recipients, body }: NewMessage, nowMs: number): GeneratedMessage {
+  return {
+    id,
+    content,
+    envelope: { sender: null, recipients, body },
+    reception: { protocol: 'local', receivedAtMs: nowMs },
+    headerEdits: [],
+    variables: {},
+  };
+}
+
+/** A message that appeared, as it is told of. */
+interface Told {
+  readonly message: Pick<GeneratedMessage, 'id' | 'content'>;
+  readonly to: Address;
+}
+
+function told(message: NewMessage): Told {
+  return { message, to: message.recipients[0].address };
+}
+
+function toldOf(message: GeneratedMessage): Told[] {
+  const [first] = message.envelope.recipients;
+  return first === undefined ? [] : [{ message, to: first.address }];
 }
 
 const withoutAbort: AbortSignal = new AbortController().signal;
@@ -131,34 +191,36 @@ const unreadableDelayMs = 300_000;
 async function postpone(
   context: DeliveryContext,
   claim: Claim,
-  attempts: ReadonlyMap<number, Attempt>,
-  recorded: ReadonlySet<number>,
+  work: Work,
   signal: AbortSignal,
   failure: unknown,
 ): Promise<DeliveryResult> {
   const text = `cannot make a bounce: ${failure instanceof Error ? failure.message : String(failure)}`;
   context.emit({ kind: 'problem', id: claim.entry.id, atMs: context.nowMs(), text });
-  const later = new Map<number, Attempt>();
-  for (const [position, a] of attempts)
-    later.set(
-      position,
-      a.kind !== 'failed'
-        ? a
-        : {
-            kind: 'deferred',
-            who: a.who,
-            status: a.status,
-            errno: -1,
-            skipped: false,
-            nextAttemptAtMs: context.nowMs() + unreadableDelayMs,
-          },
-    );
-  return recordFinal(context, claim, later, recorded, signal);
+  for (const [number, a] of work.attempts) {
+    if (a.kind !== 'failed') continue;
+    work.attempts.set(number, {
+      kind: 'deferred',
+      who: a.who,
+      status: a.status,
+      errno: -1,
+      skipped: false,
+      nextAttemptAtMs: context.nowMs() + unreadableDelayMs,
+    });
+  }
+  return recordFinal(context, claim, work, signal);
 }
 
-function pendingBefore(claim: Claim, position: number): PendingState {
-  const state = claim.entry.states[position];
-  return state?.kind === 'pending' ? state : { kind: 'pending', nextAttemptAtMs: 0, attempts: 0 };
+/** Recipients of which something is not written down yet. */
+function unrecordedPositions({ tasks, attempts, plans }: Work, recorded: ReadonlySet<number>): Set<number> {
+  // Where nothing was tried, all may have been done on account of another recipient.
+  const positions = new Set(plans.keys());
+  const open = new Set<number>();
+  for (const [number, task] of tasks.entries())
+    if (recorded.has(number)) positions.delete(task.position);
+    else if (attempts.has(number)) open.add(task.position);
+  for (const position of open) positions.add(position);
+  return positions;
 }
 
 function tell(
@@ -166,7 +228,7 @@ function tell(
   claim: Claim,
   attempts: ReadonlyMap<number, Attempt>,
   ignored: readonly DeliveryEvent[],
-  bounces: readonly MadeBounce[],
+  bounces: readonly Told[],
   freeze: string | undefined,
   completed: boolean,
 ): void {
@@ -177,7 +239,7 @@ function tell(
   for (const a of attempts.values()) {
     switch (a.kind) {
       case 'delivered': {
-        const { reply, host } = a.outcome;
+        const { reply, host = a.routedTo } = a.outcome;
         context.emit({
           kind: 'delivered',
           id,
@@ -218,7 +280,13 @@ function tell(
         });
         break;
       case 'discarded':
-        context.emit({ kind: 'discarded', id, atMs, recipient: a.who });
+        context.emit({
+          kind: 'discarded',
+          id,
+          atMs,
+          recipient: a.who,
+          ...(a.bypassed === undefined ? undefined : { bypassed: a.bypassed }),
+        });
         break;
       case 'unknown':
         break;

@@ -7,6 +7,7 @@ import type { Claim, SpoolEntry } from '../spool/spool.ts';
 import type { DeliveryContext } from './context.ts';
 import { deliverMessage } from './deliver.ts';
 import { createFrozenSweep } from './frozen-sweep.ts';
+import { isUntried } from './outcome.ts';
 import type { DeliveryResult } from './record.ts';
 
 export interface RunnerOptions {
@@ -33,6 +34,8 @@ export const runnerDefaults: Omit<RunnerOptions, 'context'> = {
 export interface QueueRun {
   /** Also what is not due (`-qf`), or frozen too (`-qff`). */
   readonly force?: 'due' | 'frozen';
+  /** Also what was held back for a queue run (`queue_only`) and never tried, whenever it is due. Looks at the whole queue. */
+  readonly untried?: boolean;
   /** Only this message (`-M`). */
   readonly id?: QueueId;
 }
@@ -55,7 +58,7 @@ export interface QueueRunner {
   start(): void;
   /**
    * Takes nothing new, lets deliveries end for `graceMs`, then aborts the rest; resolves when every outcome that is
-   * known is recorded.
+   * known is recorded. A second call can only shorten the grace.
    */
   stop(graceMs: number): Promise<void>;
 }
@@ -250,6 +253,30 @@ export function createQueueRunner(options: RunnerOptions): QueueRunner {
     );
   };
 
+  let stopped: Promise<void> | undefined;
+  let cutAtMs = Number.POSITIVE_INFINITY;
+  let cutTimer: NodeJS.Timeout | undefined;
+
+  const cutAfter = (graceMs: number): void => {
+    const atMs = performance.now() + graceMs;
+    if (atMs >= cutAtMs) return;
+    cutAtMs = atMs;
+    clearTimeout(cutTimer);
+    cutTimer = setTimeout(() => {
+      for (const run of active.values()) run.controller.abort();
+    }, graceMs);
+  };
+
+  const stopAll = async (): Promise<void> => {
+    stopSignal.abort();
+    clearTimeout(timer);
+    const unstarted = waiting.splice(0);
+    await Promise.all([claiming, sweeping, ...unstarted.map((w) => giveBack(w.claim, w.finished))]);
+    await Promise.all([...active.values()].map((a) => a.done));
+    clearTimeout(cutTimer);
+    clearTimeout(renewTimer);
+  };
+
   return {
     hasRoom,
     get active() {
@@ -269,9 +296,12 @@ export function createQueueRunner(options: RunnerOptions): QueueRunner {
       const seen = new Set<QueueId>();
       const force = run.force !== undefined;
       const ids = force && run.id === undefined ? await listIds(context, run.force === 'frozen') : [run.id];
+      const held = new Set(
+        run.untried === true ? await listIds(context, false, (entry) => entry.states.every(isUntried)) : [],
+      );
       for (let round = 0; round === 0 || (round < maxRounds && tried > 0); round++) {
         const before = tried;
-        for (const id of ids) {
+        for (const id of round === 0 ? [...held, ...ids] : ids) {
           for (;;) {
             if (stopping) return tried;
             while (active.size + waiting.length >= maxMessages)
@@ -285,6 +315,7 @@ export function createQueueRunner(options: RunnerOptions): QueueRunner {
               nowMs: nowMs(),
               ...(id === undefined ? undefined : { id }),
               ...(run.force === undefined ? undefined : { force: run.force }),
+              ...(id !== undefined && held.has(id) ? { force: 'due' } : undefined),
             });
             let fresh = 0;
             for (const claim of claims) {
@@ -310,31 +341,21 @@ export function createQueueRunner(options: RunnerOptions): QueueRunner {
       started = true;
       wake();
     },
-    async stop(graceMs) {
+    stop(graceMs) {
       stopping = true;
-      stopSignal.abort();
-      clearTimeout(timer);
-      const unstarted = waiting.splice(0);
-      await Promise.all([claiming, sweeping, ...unstarted.map((w) => giveBack(w.claim, w.finished))]);
-      const all = (): Promise<unknown> => Promise.all([...active.values()].map((a) => a.done));
-      if (active.size > 0) {
-        let graceTimer: NodeJS.Timeout | undefined;
-        const grace = new Promise<void>((resolve) => {
-          graceTimer = setTimeout(resolve, graceMs);
-        });
-        await Promise.race([all(), grace]);
-        clearTimeout(graceTimer);
-        for (const run of active.values()) run.controller.abort();
-        await all();
-      }
-      clearTimeout(renewTimer);
+      cutAfter(graceMs);
+      return (stopped ??= stopAll());
     },
   };
 }
 
-async function listIds(context: DeliveryContext, frozenToo: boolean): Promise<readonly QueueId[]> {
+async function listIds(
+  context: DeliveryContext,
+  frozenToo: boolean,
+  wanted: (entry: SpoolEntry) => boolean = () => true,
+): Promise<readonly QueueId[]> {
   const ids: QueueId[] = [];
-  const wanted = (entry: SpoolEntry): boolean => frozenToo || entry.frozenAtMs === undefined;
-  for await (const entry of context.spool.inspect({})) if (wanted(entry)) ids.push(entry.id);
+  for await (const entry of context.spool.inspect({}))
+    if ((frozenToo || entry.frozenAtMs === undefined) && wanted(entry)) ids.push(entry.id);
   return ids;
 }

@@ -1,5 +1,5 @@
 /** Errors as retry rules name them (Exim manual, "Retry rules for specific errors"). */
-import { parseTimeInterval } from '../mail/time-interval.ts';
+import { formatTimeInterval, parseTimeInterval } from '../mail/time-interval.ts';
 
 const plainNames = ['auth_failed', 'lost_connection', 'lookup', 'tls_required'] as const;
 const hostNames = ['refused', 'timeout_connect', 'timeout'] as const;
@@ -36,8 +36,8 @@ export function parseRetryError(name: string): RetryError | string {
   }
   if (text === 'quota') return { kind: 'quota' };
   if (text.startsWith('quota_')) {
-    const idleMs = parseTimeInterval(text.slice(6));
-    return idleMs === undefined ? `bad time value in retry error "${name}"` : { kind: 'quota', idleMs };
+    const idleMs = parseTimeInterval(name.slice(6));
+    return idleMs === undefined ? 'bad time value' : { kind: 'quota', idleMs };
   }
   for (const to of replyNames) {
     if (!text.startsWith(`${to}_4`)) continue;
@@ -52,6 +52,22 @@ export function parseRetryError(name: string): RetryError | string {
       : { kind: 'reply', to, tens, units: Number(found[2]) };
   }
   return `unknown or malformed retry error "${name}"`;
+}
+
+/** A rule's error as `-brt` prints it; Exim prints `*` for all that it does not know a word for there. */
+export function formatRetryError(error: RetryError | undefined): string {
+  switch (error?.kind) {
+    case 'quota':
+      return error.idleMs === undefined ? 'quota' : `quota_${formatTimeInterval(error.idleMs)}`;
+    case 'host':
+      return error.from === undefined ? error.name : `${error.name}_${error.from}`;
+    case 'plain':
+      return error.name === 'auth_failed' ? error.name : '*';
+    case 'reply':
+    case 'other':
+    case undefined:
+      return '*';
+  }
 }
 
 /** Does the error a rule names cover the one that happened? `timeout` covers `timeout_connect`, as the manual says. */

@@ -103,7 +103,13 @@ describe('parseRetryRule', () => {
         if (first.algorithms.some((a) => a.letter === 'H')) return;
         const again = rule(formatRetryRule(first));
         assert.deepEqual(again.algorithms, first.algorithms);
-        assert.deepEqual(again.error, first.error);
+        // As in Exim, some errors have no words of their own.
+        const { error } = first;
+        const named =
+          error?.kind === 'host' ||
+          error?.kind === 'quota' ||
+          (error?.kind === 'plain' && error.name === 'auth_failed');
+        assert.deepEqual(again.error, named ? error : undefined);
       }),
       { numRuns: 2000 },
     );

@@ -1,7 +1,7 @@
 /** Retry rules as the configuration writes them (Exim manual, "Format of retry rules"). */
 import type { Diagnostic, SourcePosition, SourceText } from '../mail/diagnostic.ts';
 import { formatTimeInterval, parseTimeInterval } from '../mail/time-interval.ts';
-import { type RetryError, parseRetryError } from './error.ts';
+import { formatRetryError, type RetryError, parseRetryError } from './error.ts';
 
 /** One parameter set: an algorithm until the failure has lasted for `cutoffMs`. */
 export type RetryAlgorithm =
@@ -19,8 +19,6 @@ export interface RetryRule {
   readonly pattern: string;
   /** Absent for `*`. */
   readonly error?: RetryError;
-  /** The error as written, for `-brt`. */
-  readonly errorText: string;
   /** An address list, not yet expanded; absent where the rule has none. */
   readonly senders?: string;
   /** Empty: no retries, the first temporary error is final. */
@@ -66,7 +64,6 @@ export function parseRetryRule(
   const rule: RetryRule = {
     pattern,
     ...(error === undefined ? {} : { error }),
-    errorText,
     ...(senders === undefined ? {} : { senders }),
     algorithms,
     position: source.position,
@@ -76,7 +73,7 @@ export function parseRetryRule(
 
 /** The rule as `-brt` prints it after `Retry rule: `. */
 export function formatRetryRule(rule: RetryRule): string {
-  let out = `${rule.pattern}  ${rule.errorText}  `;
+  let out = `${rule.pattern}  ${formatRetryError(rule.error)}  `;
   for (const a of rule.algorithms) {
     out += `${a.letter},${formatTimeInterval(a.cutoffMs)},${formatTimeInterval(a.intervalMs)}`;
     // Exim leaves the factor of H out.

@@ -9,7 +9,7 @@ const hour = 60 * minute;
 const options = { ...scheduleDefaults, random: () => 0.5 };
 
 function ruleOf(...algorithms: RetryAlgorithm[]): RetryRule {
-  return { pattern: '*', errorText: '*', algorithms, position: { file: 'conf', line: 1, column: 1 } };
+  return { pattern: '*', algorithms, position: { file: 'conf', line: 1, column: 1 } };
 }
 
 /** The gaps between attempts, each made exactly when it is due, until the failure has expired. */

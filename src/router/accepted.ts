@@ -1,7 +1,7 @@
-/** What an accepting router attaches to an address: errors_to, headers_add, headers_remove, transport, in this order. */
+/** What a router that takes an address attaches to it: errors_to, headers_add, headers_remove, transport, in this order. */
 import { expandText } from '../expand/expand.ts';
 import type { Awaitable, ExpandScope } from '../expand/scope.ts';
-import { type Domain, isSyntaxError, parseAddress, type ReversePath } from '../mail/address.ts';
+import { type Address, type Domain, isSyntaxError, parseAddress, type ReversePath } from '../mail/address.ts';
 import type { HeaderEdit } from '../mail/headers.ts';
 import { splitList } from '../mail/list-text.ts';
 import type { Status } from '../mail/outcome.ts';
@@ -9,8 +9,48 @@ import type { RouteEnvironment } from './environment.ts';
 import type { RouterOptions } from './options.ts';
 import { isPlain } from './preconditions.ts';
 import type { ChosenTransport } from './router.ts';
+import type { Inherited } from './item.ts';
 
 export const noEdits: readonly HeaderEdit[] = [];
+
+export interface Attached {
+  readonly errorsTo?: ReversePath;
+  readonly edits: readonly HeaderEdit[];
+}
+
+/**
+ * What this router and those before it say of errors and header lines.
+ *
+ * @param verify tells whether an `errors_to` is good; absent while an address is verified, which needs no header lines either
+ */
+export async function attachments(
+  o: RouterOptions,
+  scope: ExpandScope,
+  env: RouteEnvironment,
+  inherited: Inherited,
+  verify: ((address: Address) => Promise<boolean>) | undefined,
+): Promise<Attached | { readonly defer: Status }> {
+  let { errorsTo } = inherited;
+  if (o.errorsTo !== undefined) {
+    const errors = await expandErrorsTo(o, scope, env);
+    if (errors !== undefined && 'defer' in errors) return errors;
+    if (errors !== undefined && (errors.path === null || verify === undefined || (await verify(errors.path))))
+      errorsTo = errors.path;
+  }
+  if (verify === undefined) return { ...(errorsTo === undefined ? undefined : { errorsTo }), edits: noEdits };
+  const edits = await expandHeaderEdits(o, scope);
+  if ('defer' in edits) return edits;
+  return {
+    ...(errorsTo === undefined ? undefined : { errorsTo }),
+    edits: edits.length === 0 ? inherited.edits : merged(inherited.edits, edits),
+  };
+}
+
+/** Removals concern the message as it came, never what a router adds, so they stand first. */
+function merged(before: readonly HeaderEdit[], own: readonly HeaderEdit[]): readonly HeaderEdit[] {
+  const all = [...before, ...own];
+  return [...all.filter((e) => e.kind === 'remove'), ...all.filter((e) => e.kind !== 'remove')];
+}
 
 /**
  * `errors_to`, expanded and qualified, not yet verified. Undefined: unset, forced to fail, or no address; the sender

@@ -2,16 +2,18 @@
 import type {
   AddressFacts,
   ConnectionFacts,
+  ExpandScope,
   ExpandServices,
   MainFacts,
   MessageFacts,
 } from '../expand/scope.ts';
 import type { Address, ReversePath } from '../mail/address.ts';
 import type { HeaderEdit } from '../mail/headers.ts';
+import type { LocalDelivery } from '../mail/local-delivery.ts';
 import type { Status } from '../mail/outcome.ts';
 import type { RouteHost } from '../mail/route-host.ts';
 import type { ConfiguredRouter } from './options.ts';
-import type { TransportTraits } from './router.ts';
+import type { SyntaxReport, TransportTraits } from './router.ts';
 
 /** Why an address is routed: preconditions ask (`verify_only`, `address_test`, ...). */
 export type RouteMode = 'deliver' | 'address-test' | 'verify-recipient' | 'verify-sender';
@@ -27,6 +29,12 @@ export interface RouteEnvironment {
   readonly message?: MessageFacts;
   /** Undefined for a name that is no transport. */
   transport(name: string): TransportTraits | undefined;
+  /** Applies the rewriting rules to an address that another was redirected to; absent: there are none. */
+  readonly rewriteChild?: (address: Address, scope: ExpandScope) => Promise<Address>;
+  /** Told what Exim would put on the main log: addresses of lists that were skipped. */
+  note?(text: string): void;
+  /** Told of lists with malformed addresses whose owner is to get mail. */
+  readonly report?: (report: SyntaxReport) => void;
   /** Told what Exim would put on the panic log: a configuration that does not work. */
   problem?(text: string): void;
 }
@@ -48,13 +56,21 @@ export interface RoutedTo {
   readonly errorsTo?: ReversePath;
   readonly headerEdits: readonly HeaderEdit[];
   readonly logAsLocal: boolean;
+  /** Home, user and direct target; absent where there is none of them. */
+  readonly delivery?: LocalDelivery;
   /** `$local_part`, `$domain_data`, `$address_data` and the like as they were in the router: for the transport's options. */
   readonly facts: AddressFacts;
 }
 
 export type Routed =
   | RoutedTo
-  | { readonly kind: 'discard'; readonly router: string; readonly facts: AddressFacts }
+  /** `bypassed`: what took it without a delivery, `/dev/null`; absent for `:blackhole:`. */
+  | {
+      readonly kind: 'discard';
+      readonly router: string;
+      readonly bypassed?: string;
+      readonly facts: AddressFacts;
+    }
   /** `router` is absent where no router took the address. */
   | { readonly kind: 'fail'; readonly reason: Status; readonly router?: string; readonly facts: AddressFacts }
   | {
@@ -66,3 +82,6 @@ export type Routed =
       readonly retryUseLocalPart: boolean;
       readonly facts: AddressFacts;
     };
+
+/** What verification gets beside an end: several addresses, or a file or command, which are not looked into further. */
+export type VerifiedRoute = Routed | { readonly kind: 'redirected'; readonly facts: AddressFacts };

@@ -1,9 +1,9 @@
 /** The generic options of one router (Exim manual, "Generic options for routers"), as the application maps them from a configuration. */
-import type { RouterDriver, SelfAction } from './router.ts';
+import type { LocalMachine, RouterDriver, SelfAction } from './router.ts';
 
 /**
  * Texts are unexpanded. An absent option is unset. Lists keep Exim's text form. Options of Exim that are not here
- * (`unseen`, `check_local_user`, `require_files`, `set`, `redirect_router`, ...) must be refused by whoever makes this.
+ * must be refused by whoever makes this.
  */
 export interface RouterOptions {
   readonly name: string;
@@ -12,6 +12,7 @@ export interface RouterOptions {
   readonly addressTest?: boolean;
   readonly cannotRouteMessage?: string;
   readonly casefulLocalPart?: boolean;
+  readonly checkLocalUser?: boolean;
   /** Every one must hold. */
   readonly condition?: readonly string[];
   /** An empty string is `<>`: no bounces. */
@@ -19,10 +20,14 @@ export interface RouterOptions {
   readonly failVerifyRecipient?: boolean;
   readonly failVerifySender?: boolean;
   readonly domains?: string;
+  /** A user or group by name or number. */
+  readonly group?: string;
   /** One entry for each time the option was given; each a list parted by newlines. */
   readonly headersAdd?: readonly string[];
   /** One entry for each time the option was given; each a list parted by colons. */
   readonly headersRemove?: readonly string[];
+  readonly ignoreTargetHosts?: string;
+  readonly initgroups?: boolean;
   readonly localPartPrefix?: string;
   readonly localPartPrefixOptional?: boolean;
   readonly localPartSuffix?: string;
@@ -35,11 +40,22 @@ export interface RouterOptions {
   readonly passOnTimeout?: boolean;
   /** Name of a router further down. */
   readonly passRouter?: string;
+  /** Name of the router at which children begin; absent: the first one. */
+  readonly redirectRouter?: string;
+  readonly requireFiles?: string;
   /** Default: true where a precondition looks at more than the domain. */
   readonly retryUseLocalPart?: boolean;
+  readonly routerHomeDirectory?: string;
   readonly self?: SelfAction;
   readonly senders?: string;
+  /** One entry for each time the option was given; each a list of `r_name = value` parted by semicolons. */
+  readonly set?: readonly string[];
   readonly transport?: string;
+  readonly transportCurrentDirectory?: string;
+  readonly transportHomeDirectory?: string;
+  /** `true`, `false` or what expands to one of them. */
+  readonly unseen?: string;
+  readonly user?: string;
   readonly verifyOnly?: boolean;
   /** Default true. */
   readonly verifyRecipient?: boolean;
@@ -51,6 +67,8 @@ export interface RouterOptions {
 export interface ConfiguredRouter {
   readonly options: RouterOptions;
   readonly driver: RouterDriver;
+  /** For `check_local_user`, `require_files`, `user` and `group`. */
+  readonly machine: LocalMachine;
 }
 
 /** `retry_use_local_part` with its default. */
@@ -58,9 +76,11 @@ export function retryUsesLocalPart(o: RouterOptions): boolean {
   return (
     o.retryUseLocalPart ??
     (o.localParts !== undefined ||
+      o.checkLocalUser === true ||
       o.condition !== undefined ||
       o.localPartPrefix !== undefined ||
       o.localPartSuffix !== undefined ||
-      o.senders !== undefined)
+      o.senders !== undefined ||
+      o.requireFiles !== undefined)
   );
 }

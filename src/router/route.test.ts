@@ -7,13 +7,17 @@ import {
   type World,
 } from '../../test/support/routing-world.ts';
 import type { HostAnswer } from './drivers/host-lookup.ts';
-import type { Routed } from './environment.ts';
+import type { VerifiedRoute } from './environment.ts';
 import { route } from './route.ts';
 import { parseSelf } from './router.ts';
 
 const signal = new AbortController().signal;
 
-function run(routers: readonly RouterSpec[], address: string, over: Partial<World> = {}): Promise<Routed> {
+function run(
+  routers: readonly RouterSpec[],
+  address: string,
+  over: Partial<World> = {},
+): Promise<VerifiedRoute> {
   const world: World = { routers, transports: { smtp: false, lmtp: true }, ...over };
   return route(addressOf(address), routeEnvironment(world), signal);
 }

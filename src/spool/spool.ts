@@ -2,6 +2,7 @@
  * The spool port: durable storage for accepted messages, with leases instead of file locks and no paths, so that a
  * driver may keep it in lmdb or in PostgreSQL (DESIGN §4). `contract.ts` is the suite every driver must pass.
  */
+import type { Address, ReversePath } from '../mail/address.ts';
 import type { Envelope, Reception } from '../mail/envelope.ts';
 import type { HeaderEdit } from '../mail/headers.ts';
 import type { QueueId } from '../mail/message-id.ts';
@@ -18,20 +19,49 @@ export interface Submission {
   readonly variables: Readonly<Record<string, string>>;
 }
 
-/** Where one recipient stands. Recipients are known by their position in the envelope. */
+/** Something that is to be tried, and how it went so far. */
+export interface Trying {
+  readonly kind: 'pending';
+  /** Not before this time, milliseconds since 1970. */
+  readonly nextAttemptAtMs: number;
+  readonly attempts: number;
+  /** When the current run of failures began; absent before the first failure. */
+  readonly firstFailureAtMs?: number;
+  /** The last attempt that failed: growing retry intervals are computed from it. */
+  readonly lastAttemptAtMs?: number;
+  readonly lastStatus?: Status;
+}
+
+export interface Finished {
+  readonly kind: 'done';
+  readonly how: 'delivered' | 'failed' | 'discarded';
+}
+
+/** Where one of the addresses stands that a recipient was redirected to. */
+export type ChildState = Trying | Finished;
+
+/** An address of a `one_time` list. */
+export interface ListedAddress {
+  readonly address: Address;
+  /** Where its errors go; absent: to the sender. */
+  readonly errorsTo?: ReversePath;
+}
+
+/**
+ * Where one recipient stands. Recipients are known by their position in the envelope. One that was redirected is done
+ * when all of its children are.
+ */
 export type RecipientState =
-  | {
-      readonly kind: 'pending';
-      /** Not before this time, milliseconds since 1970. */
-      readonly nextAttemptAtMs: number;
-      readonly attempts: number;
-      /** When the current run of failures began; absent before the first failure. */
-      readonly firstFailureAtMs?: number;
-      /** The last attempt that failed: growing retry intervals are computed from it. */
-      readonly lastAttemptAtMs?: number;
-      readonly lastStatus?: Status;
-    }
-  | { readonly kind: 'done'; readonly how: 'delivered' | 'failed' | 'discarded' };
+  | (Trying & {
+      /** By unique name (src/router/route.ts): what became of them is remembered while others are not done. */
+      readonly children?: Readonly<Record<string, ChildState>>;
+      /** By unique name of an address: what it was turned into for good. */
+      readonly expanded?: Readonly<Record<string, readonly ListedAddress[]>>;
+    })
+  | (Finished & {
+      /** Names of the children, for which nothing is to be done again on account of another recipient. */
+      readonly children?: readonly string[];
+    });
 
 /** A message in the spool, as last recorded. */
 export interface SpoolEntry extends Submission {

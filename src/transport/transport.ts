@@ -3,6 +3,7 @@ import type { ReversePath } from '../mail/address.ts';
 import type { Endpoint } from '../mail/endpoint.ts';
 import type { Envelope, Recipient } from '../mail/envelope.ts';
 import type { QueueId } from '../mail/message-id.ts';
+import type { LocalDelivery } from '../mail/local-delivery.ts';
 import type { MessageSource } from '../mail/message-source.ts';
 import type { RecipientOutcome } from '../mail/outcome.ts';
 import type { RouteHost } from '../mail/route-host.ts';
@@ -18,6 +19,8 @@ export interface Batch {
   readonly hosts: readonly RouteHost[];
   /** The content with all header edits applied. */
   readonly message: MessageSource;
+  /** User, home and direct target, the same for all recipients of the batch; absent where the router settled none. */
+  readonly delivery?: LocalDelivery;
 }
 
 /** How a callout reaches the place where a transport delivers. */

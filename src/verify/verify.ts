@@ -28,6 +28,8 @@ export type VerifyRouting =
       readonly facts: { readonly addressData?: string };
     }
   | { readonly kind: 'discard' }
+  /** To several addresses, a file or a command: good, and not looked into further. */
+  | { readonly kind: 'redirected' }
   | { readonly kind: 'fail' | 'defer'; readonly reason: Status };
 
 export type VerifyMode = 'verify-recipient' | 'verify-sender';
@@ -53,7 +55,7 @@ export function createVerifier(parts: VerifierParts): Verifier {
   };
 }
 
-// Here redirections to several addresses, `success_on_redirect`, `random`, `postmaster` and `use_sender` will come in
+// Here `success_on_redirect`, `random`, `postmaster` and `use_sender` will come in
 // (Exim manual, "Redirection while verifying", "Additional parameters for callouts"); the ACL reader refuses them so far.
 async function verify(
   parts: VerifierParts,
@@ -78,7 +80,7 @@ async function verify(
       return {
         kind: 'fail',
         stage: 'route',
-        reply: replyFromText(550, undefined, routing.reason.text),
+        reply: routing.reason.reply ?? replyFromText(550, undefined, routing.reason.text),
         logReason: routing.reason.text,
       };
     case 'defer':
@@ -89,6 +91,7 @@ async function verify(
         logReason: routing.reason.text,
       };
     case 'discard':
+    case 'redirected':
       return { kind: 'ok', via: 'route' };
     case 'routed': {
       const { addressData } = routing.facts;

@@ -12,7 +12,7 @@ import { runAcl } from '../../src/acl/run.ts';
 import type { ExpandScope, MatchKind } from '../../src/expand/scope.ts';
 import { createLists } from '../../src/list/match.ts';
 import { createLsearch } from '../../src/lookup/drivers/lsearch.ts';
-import { createLookups } from '../../src/lookup/lookup.ts';
+import { createLookups } from '../../src/lookup/lookups.ts';
 import { formatAddress, isSyntaxError, parseAddress, type Address } from '../../src/mail/address.ts';
 import { formatReply, reply } from '../../src/mail/reply.ts';
 import type { Verifier, VerifyResult } from '../../src/verify/verifier.ts';

@@ -5,7 +5,11 @@ import path from 'node:path';
 import { after, suite, test } from 'node:test';
 import * as fc from 'fast-check';
 import { formatDiagnostic } from '../../src/mail/diagnostic.ts';
+import { derivedOptions } from '../../src/config/derived.ts';
+import { instanceTables } from '../../src/config/drivers.ts';
+import type { Given } from '../../src/config/model.ts';
 import {
+  authenticatorSection,
   mainOptions,
   routerSection,
   transportSection,
@@ -20,7 +24,9 @@ import { lexSetting } from '../../src/config/setting.ts';
 import { readValue } from '../../src/config/values.ts';
 import { findProgram, needs } from '../support/peers.ts';
 import { runToEnd, temporaryFolder } from '../support/process.ts';
+import { defaultDifferences, driverDifferences, requestDifferences } from './print-differences.ts';
 
+const ask = { admin: true, withoutNames: false, hostname: 'mx.example.test' };
 const folder = temporaryFolder('config');
 const file = path.join(folder.path, 'c');
 
@@ -35,7 +41,8 @@ async function exim(text: string, ...words: string[]): Promise<Answer> {
   writeFileSync(file, text, 'latin1');
   chmodSync(file, 0o644);
   const { output } = await runToEnd(findProgram('exim4') ?? 'exim4', ['-C', file, '-bP', ...words]);
-  const lines = output.split('\n').filter((l) => l !== '' && !/^\d{4}-\d\d-\d\d /.test(l));
+  // Exim prints one of its own hidden doubles, `*expand_maildir_use_size_file`.
+  const lines = output.split('\n').filter((l) => !/^(?:\d{4}-\d\d-\d\d |\*|$)/.test(l));
   const at = lines.findIndex((l) => l.includes('Exim configuration error'));
   return at < 0 ? { lines } : { lines: [], wrong: (lines[at + 1] ?? '').trim() };
 }
@@ -131,18 +138,15 @@ suite('configurations', { skip: needs('exim4') }, () => {
       assert.deepEqual(ours('recipients_max', line), await exim(`${line}\n`, 'recipients_max'));
   });
 
-  /** Defaults that differ because Debian's Exim was built so, or because they name the machine. */
-  const ownDefaults = new Set(
-    'spool_directory log_file_path pid_file_path process_log_path exim_user exim_group exim_path exim_version primary_hostname qualify_domain qualify_recipient'.split(
-      ' ',
-    ),
-  );
-
   test('every main option has the default that Exim prints', async () => {
-    const theirs = (await exim('\n')).lines.filter((l) => !ownDefaults.has(nameOf(l)));
-    const mine = formatOptions(mainOptions, new Map()).filter((l) => !ownDefaults.has(nameOf(l)));
+    const same = (l: string): boolean => !defaultDifferences.has(nameOf(l)) && !named.has(nameOf(l));
+    const theirs = (await exim('\n')).lines.filter(same);
+    const mine = formatOptions(mainOptions, new Map()).filter(same);
     assert.deepEqual(mine, theirs);
+    for (const name of defaultDifferences.keys()) assert.ok(Object.hasOwn(mainOptions, name), name);
   });
+  /** Worked out from the machine's name: compared below. */
+  const named = new Set(['primary_hostname', 'qualify_domain', 'qualify_recipient']);
 
   /** Of each driver, options that it needs. */
   const needed: Readonly<Record<string, Readonly<Record<string, string>>>> = {
@@ -155,22 +159,15 @@ suite('configurations', { skip: needs('exim4') }, () => {
     redirect: { data: 'x' },
     appendfile: { file: '/x' },
     lmtp: { socket: '/x' },
+    cram_md5: { public_name: 'X', server_secret: 'x' },
+    dovecot: { server_socket: '/x', public_name: 'X' },
   };
-  /** Exim works these out from others. */
-  const derived = new Set([
-    'log_as_local',
-    'retry_use_local_part',
-    'command_group',
-    'message_prefix',
-    'message_suffix',
-    'check_string',
-    'escape_string',
-    'file_format',
-    'port',
-  ]);
+  /** Debian's Exim is built without them, or starts a library that needs a configuration of its own. */
+  const absent = new Set(['gsasl', 'heimdal_gssapi', 'cyrus_sasl']);
 
-  for (const section of [routerSection, transportSection]) {
+  for (const section of [routerSection, transportSection, authenticatorSection]) {
     for (const driver of section.drivers.keys()) {
+      if (absent.has(driver)) continue;
       test(`every option of the ${driver} ${section.kind} has the default that Exim prints`, async () => {
         const settings = { driver, ...needed[driver] };
         const lines = Object.entries(settings).map(([n, v]) => (v === '' ? n : `${n} = ${v}`));
@@ -179,13 +176,225 @@ suite('configurations', { skip: needs('exim4') }, () => {
           section.kind,
           'i',
         );
-        const skip = new Set([...derived, ...Object.keys(settings)]);
-        // Exim leaves out nothing here but its own hidden doubles.
-        const theirs = printed.filter((l) => !l.startsWith('*') && !skip.has(nameOf(l)));
-        const mine = defaultsOf(section, driver).filter((l) => !skip.has(nameOf(l)));
-        assert.deepEqual(mine, theirs);
+        const differs = (l: string): boolean =>
+          Object.hasOwn(settings, nameOf(l)) ||
+          nameOf(l) === 'public_name' ||
+          driverDifferences.has(`${section.kind} ${driver} ${nameOf(l)}`);
+        const theirs = printed.filter((l) => !differs(l));
+        assert.ok(theirs.length > 5);
+        assert.deepEqual(
+          defaultsOf(section, driver, settings).filter((l) => !differs(l)),
+          theirs,
+        );
       });
     }
+  }
+
+  test('defaults that follow from other options', async () => {
+    const transports = [
+      'driver = smtp\n protocol = lmtp',
+      'driver = pipe\n use_bsmtp',
+      'driver = appendfile\n file = /x\n use_bsmtp',
+      'driver = appendfile\n file = /x\n mbx_format',
+      'driver = appendfile\n directory = /x\n maildir_format',
+    ];
+    for (const text of transports) await sameInstance('transport', text);
+    const conditions = 'check_local_user,condition = yes,local_parts = a,senders = a,require_files = /x';
+    for (const text of [...conditions.split(','), 'domains = a', 'local_part_suffix = +*'])
+      await sameInstance('router', `driver = accept\n verify_only\n ${text}`);
+  });
+
+  /** All options of one instance, printed by both; whether they work here does not matter. */
+  async function sameInstance(kind: 'router' | 'transport', text: string): Promise<void> {
+    const theirs = await exim(`begin ${kind}s\ni:\n ${text}\n`, kind, 'i');
+    const section = kind === 'router' ? routerSection : transportSection;
+    const settings = Object.fromEntries(
+      text.split('\n').map((line): [string, string] => {
+        const [name = '', value = ''] = line.trim().split(' = ');
+        return [name, value];
+      }),
+    );
+    assert.deepEqual(defaultsOf(section, settings['driver'] ?? '', settings), theirs.lines, text);
+  }
+
+  test('every form of -bP', async () => {
+    const inner = path.join(folder.path, 'inner');
+    writeFileSync(inner, 'smtp_banner = hello   "x   y"  z\n');
+    const text = `AAA = x
+hide recipients_max   =    5
+hide strip_trailing_dot = no
+local_interfaces = <; 127.0.0.1 ; \\
+    ::1
+.include ${inner}
+keep_environment = AB : ^C
+add_environment =
+domainlist d = a : b
+hide domainlist hidden = c
+hostlist d = 1.2.3.4
+tls_advertise_hosts =
+begin acl
+a:
+ accept   hosts   = :
+   domains = d
+begin routers
+r1:
+  driver = accept
+  transport = t
+hide  condition = yes
+r2:
+  driver = manualroute
+  route_list = * a
+  transport = t2
+begin transports
+t:
+  driver = smtp
+  protocol = lmtp
+  hosts = 192.0.2.1
+t2:
+  driver = lmtp
+  socket = /x
+begin retry
+*  *  F,2h,15m
+begin authenticators
+c:
+  driver = cram_md5
+  public_name = X
+  client_secret = y
+hide  client_name = y
+`;
+    writeFileSync(file, text);
+    chmodSync(file, 0o644);
+    chmodSync(folder.path, 0o755);
+    const requests =
+      `config;-n config;config_file;configure_file;primary_hostname qualify_domain qualify_recipient
+-n primary_hostname;router_list;transport_list;authenticator_list;authenticators;macro AAA;macro ZZZ;-n macro AAA
+router r1;router r9;router;router r1 transport_list;transports;-n routers;+d;-n +d;+x;local_scan;nonsense
+recipients_max log_timezone;no_queue_only;-n queue_only;environment;-n environment;hosts_randomize
+acl_smtp_rcpt nonsense;authenticator c;routers;-n never_users deliver_queue_load_max;transport`.split(
+        /[;\n]/,
+      );
+    for (const request of requests) {
+      assert.ok(!requestDifferences.has(request), request);
+      assert.deepEqual(
+        await bothPrint(request.split(' '), 'root'),
+        await bothPrint(request.split(' '), 'root', 'exim'),
+        request,
+      );
+    }
+    for (const request of requestDifferences.keys()) {
+      if (request.startsWith('macro')) continue;
+      assert.notDeepEqual(
+        await bothPrint(request.split(' '), 'root'),
+        await bothPrint(request.split(' '), 'root', 'exim'),
+        request,
+      );
+    }
+    // Somebody who is no admin user.
+    for (const request of [
+      'config',
+      '+d',
+      'recipients_max strip_trailing_dot',
+      '-n recipients_max',
+      'macros',
+      'router r1',
+    ])
+      assert.deepEqual(
+        await bothPrint(request.split(' '), 'nobody'),
+        await bothPrint(request.split(' '), 'nobody', 'exim'),
+        request,
+      );
+  });
+
+  test('-bV has the lines of Exim', async () => {
+    writeFileSync(file, '\n');
+    chmodSync(file, 0o644);
+    const words = ['-C', `/nowhere/x:${file}`, '-bV'];
+    const ours = (await runToEnd(path.resolve('bin/exim'), words)).output.split('\n');
+    const theirs = (await runToEnd(findProgram('exim4') ?? '', words)).output.split('\n');
+    const labelled = (lines: readonly string[], label: string): string[] =>
+      (lines.find((l) => l.startsWith(label)) ?? '').slice(label.length).trim().split(' ');
+    for (const label of ['Support for:', 'Lookups (built-in):', 'Routers:', 'Transports:']) {
+      const known = new Set(labelled(theirs, label).flatMap((item) => item.split('/')));
+      const items = labelled(ours, label).flatMap((item) => item.split('/'));
+      // Debian builds Exim without Redis, and lookups in JSON as a module.
+      assert.deepEqual(
+        items.filter((item) => !known.has(item) && item !== 'redis' && item !== 'json'),
+        [],
+        label,
+      );
+    }
+    for (const label of ['Configuration file search path is', 'Configuration file is'])
+      assert.deepEqual(labelled(ours, label), labelled(theirs, label));
+  });
+
+  test('built-in macros have the names that Exim gives them', async () => {
+    writeFileSync(file, '\n');
+    const theirs = new Set((await bothPrint(['macro_list'], 'root', 'exim')).lines);
+    const ours = (await bothPrint(['macro_list'], 'root')).lines.filter((l) => l !== '');
+    assert.ok(ours.length > 500);
+    // Ours alone, and of what Debian's Exim is built without.
+    const own = /^_(?:HAVE_(?:MAILCHUTE|LOOKUP_REDIS)|OPT_MAIN_REDIS_SERVERS|(?:OPT|DRIVER)_STORES?_.*)$/;
+    assert.deepEqual(
+      ours.filter((name) => !theirs.has(name) && !own.test(name)),
+      [],
+    );
+  });
+
+  test('-D and -C as Exim takes them', async () => {
+    writeFileSync(file, 'smtp_banner = [ABC] [ABCD] [xABCx] [abc]\n');
+    chmodSync(file, 0o644);
+    const cases = [
+      ['-DABC=y'],
+      ['-DABC'],
+      ['-D ABC = y z'],
+      ['-DABC==y'],
+      ['-Dabc=y'],
+      ['-D', 'ABC=y'],
+      ['-DABC=y', '-DABCD=z'],
+      ['-DABCD=z', '-DABC=y'],
+      ['-DABC=1', '-DABC=2'],
+      ['-D_ABC=1'],
+      ['-DABC y'],
+      ['-DABC-=y'],
+      'ABCDEFGHIJK'.split('').map((c) => `-DX${c}=1`),
+    ];
+    for (const words of cases)
+      assert.deepEqual(
+        await bothPrint(['smtp_banner'], 'root', 'ours', words),
+        await bothPrint(['smtp_banner'], 'root', 'exim', words),
+        words.join(' '),
+      );
+    for (const list of [`/nowhere/x:${file}`, `${file}:/nowhere/x`])
+      assert.deepEqual(
+        await bothPrint(['config_file'], 'root', 'ours', [], list),
+        await bothPrint(['config_file'], 'root', 'exim', [], list),
+      );
+    assert.equal((await bothPrint(['config_file'], 'root', 'ours', [], '/nowhere/x:/nowhere/y')).code, 1);
+  });
+
+  /** What a program says to `-bP`, without its own time stamps and what it is called. */
+  async function bothPrint(
+    words: readonly string[],
+    user: 'root' | 'nobody',
+    program: 'exim' | 'ours' = 'ours',
+    defines: readonly string[] = [],
+    config = file,
+  ): Promise<{ readonly code: number | string | null; readonly lines: readonly string[] }> {
+    const command = program === 'exim' ? (findProgram('exim4') ?? '') : path.resolve('bin/exim');
+    const [first = '', ...rest] = words;
+    const asked = first === '-n' ? ['-n', '-bP', ...rest] : ['-bP', ...words];
+    const all = [command, '-C', config, ...defines, ...asked];
+    const environment = ['env', '-i', `PATH=${process.env['PATH'] ?? ''}`, 'AB=1', 'CD=2', 'EF=3'];
+    const [name = '', ...line] =
+      user === 'root'
+        ? [...environment, ...all]
+        : ['setpriv', '--reuid=nobody', '--clear-groups', ...environment, ...all];
+    const { code, output } = await runToEnd(name, line);
+    const lines = output
+      .split('\n')
+      .filter((l) => !/^(?:\d{4}-\d\d-\d\d |LOG: |$)/.test(l) || l === '')
+      .map((l) => l.replace(/^exim(?: abandoned)?: /, ''));
+    return { code, lines };
   }
 
   test('routers and transports with their options set', async () => {
@@ -229,10 +438,9 @@ box:
     const { model, diagnostics } = readConfig(file);
     assert.ok(model, diagnostics.map(formatDiagnostic).join());
     for (const section of ['routers', 'transports'] as const) {
-      const keep = (l: string): boolean => l !== '' && !derived.has(nameOf(l));
       assert.deepEqual(
-        printInstances(model, section).filter(keep),
-        (await exim(text, section)).lines.filter(keep),
+        printInstances(model, section, ask).filter((l) => l !== ''),
+        (await exim(text, section)).lines,
       );
     }
   });
@@ -244,7 +452,7 @@ box:
       writeFileSync(file, text);
       const { model } = readConfig(file);
       assert.ok(model);
-      const lines = printNamedLists(model, name).toSorted();
+      const lines = printNamedLists(model, name, ask).toSorted();
       assert.deepEqual(lines, (await exim(text, `+${name}`)).lines.toSorted());
     }
   });
@@ -341,9 +549,26 @@ function nameOf(line: string): string {
   return line.replace(/ =.*/s, '').replace(/^no_/, '');
 }
 
-function defaultsOf(section: SectionSpec, driver: string): string[] {
-  const generic: OptionTable = { ...section.options };
-  return [generic, section.drivers.get(driver)?.options ?? {}].flatMap((table) =>
-    formatOptions(table, new Map()),
+/** What -bP prints for an instance with these settings. */
+function defaultsOf(
+  section: SectionSpec,
+  driver: string,
+  settings: Readonly<Record<string, string>>,
+): string[] {
+  const position = { file, line: 1, column: 1 };
+  const [generic, own] = instanceTables(section, driver);
+  const table: OptionTable = { ...generic, ...own };
+  const given = new Map(
+    Object.entries(settings).map(([name, text]): [string, Given] => {
+      const spec = table[name];
+      assert.ok(spec !== undefined, name);
+      const source = { text, position };
+      const base = { name, negated: false, fullName: name, hidden: false, position };
+      const read = readValue(text === '' ? base : { ...base, value: source }, spec, createReport());
+      assert.ok(read !== undefined, name);
+      return [name, { value: read.value, sources: [source], position, hidden: false }];
+    }),
   );
+  const style = { derived: derivedOptions(section.kind, driver, given) };
+  return [generic, own].flatMap((t) => formatOptions(t, given, style));
 }

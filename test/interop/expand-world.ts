@@ -1,21 +1,6 @@
-// The files, the configuration and the scope in which expand.test.ts compares answers: the same for the real Exim and ours.
+// The files, the configuration and the message with which expand.test.ts compares answers: the same for the real Exim and ours.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { ipInNetwork } from '../../src/expand/ip.ts';
-import { sameText } from '../../src/expand/ascii.ts';
-import { compileRegex } from '../../src/expand/regex.ts';
-import { expandText } from '../../src/expand/expand.ts';
-import type { ExpandScope, ExpandServices, ListAnswer, MatchKind } from '../../src/expand/scope.ts';
-import { createDsearch } from '../../src/lookup/drivers/dsearch.ts';
-import { createLsearch } from '../../src/lookup/drivers/lsearch.ts';
-import { createPasswd } from '../../src/lookup/drivers/passwd.ts';
-import {
-  createIplsearch,
-  createNwildlsearch,
-  createWildlsearch,
-} from '../../src/lookup/drivers/wildlsearch.ts';
-import { createLookups } from '../../src/lookup/lookup.ts';
-import { splitList } from '../../src/mail/list-text.ts';
 
 const aliases = `# a comment
 alice: alice@example.test
@@ -61,26 +46,48 @@ const wild = `*.wild.test: wild
 literal: literal
 `;
 
-const namedLists: Readonly<Record<MatchKind, Readonly<Record<string, string>>>> = {
-  domain: { local_domains: 'example.test : *.example.com', two: 'a.b : c.d' },
-  host: { relay: '192.0.2.0/24' },
-  address: { al: 'a@b : c@d' },
-  local_part: { ll: 'x : y' },
-};
+const message = `Subject: Hello World
+From: A B <a.b@from.test>
+To: c@to.test, "D, E" <d@to.test>
+Cc: one@cc.test,
+\ttwo@cc.test
+Cc: Group: three@cc.test, four@cc.test;
+X-Many: one
+X-Many: two: half
+X-Fold: a
+  b\t
+\tc
+X-Empty:
+X-Word: =?utf-8?Q?caf=C3=A9?= =?iso-8859-1?B?6fo=?= end
+X-Utf: =?UTF-8?B?4oKs?= =?bad
+X-Raw: caf\xc3\xa9 \xff
+X-Pairs: key=value other="x y"
+X-Key: k1
+X-Num: 41
+X-Ip: 192.0.2.55
 
-export const eximConfig = (folder: string): string => `
+body line
+second
+`;
+
+const config = (folder: string): string => `
 primary_hostname = mx.example.test
+.ifndef COMMAND_MACRO
 qualify_domain = example.test
+.endif
 qualify_recipient = rcpt.example.test
 spool_directory = ${folder}/spool
 log_file_path = ${folder}/log/%slog
-timezone = UTC
 keep_environment = HOME_OF_EXPAND_TEST
-domainlist local_domains = ${namedLists.domain['local_domains']}
-domainlist two = ${namedLists.domain['two']}
-hostlist relay = ${namedLists.host['relay']}
-addresslist al = ${namedLists.address['al']}
-localpartlist ll = ${namedLists.local_part['ll']}
+WORLD_MACRO = of the file
+.ifdef COMMAND_MACRO
+qualify_domain = COMMAND_MACRO
+.endif
+domainlist local_domains = example.test : *.example.com
+domainlist two = a.b : c.d
+hostlist relay = 192.0.2.0/24
+addresslist al = a@b : c@d
+localpartlist ll = x : y
 begin acl
 a1:
   accept message = hello $acl_arg1 narg $acl_narg
@@ -101,83 +108,6 @@ export function makeFiles(folder: string): void {
   write('wild', wild);
   write('two-lines', 'first\nsecond\n');
   write('empty', '');
-  write('exim.conf', eximConfig(folder));
-}
-
-/** The list items that the lines use: names, wildcards, networks, negation and named lists. */
-function itemMatches(kind: MatchKind, item: string, subject: string): boolean {
-  if (kind === 'host') return item === subject || ipInNetwork(subject, item);
-  if (kind === 'address') {
-    const [local = '', domain = ''] = item.split('@');
-    const [subjectLocal = '', subjectDomain = ''] = subject.split('@');
-    return (local === '*' || sameText(local, subjectLocal)) && sameText(domain, subjectDomain);
-  }
-  return item.startsWith('*') ? subject.toLowerCase().endsWith(item.slice(1)) : sameText(item, subject);
-}
-
-function matchList(kind: MatchKind, list: string, subject: string): ListAnswer {
-  const items = splitList(list);
-  for (const item of items) {
-    const negated = item.startsWith('!');
-    const text = negated ? item.slice(1) : item;
-    if (text.startsWith('+')) {
-      const inner = matchList(kind, namedLists[kind][text.slice(1)] ?? '', subject);
-      if (inner.kind === 'yes') return inner;
-    } else if (itemMatches(kind, text, subject))
-      return negated ? { kind: 'no' } : { kind: 'yes', data: kind === 'host' ? '' : text };
-  }
-  return items.at(-1)?.startsWith('!') === true ? { kind: 'yes' } : { kind: 'no' };
-}
-
-function callAcl(name: string, args: readonly string[]): ReturnType<NonNullable<ExpandServices['callAcl']>> {
-  switch (name) {
-    case 'a1':
-      return { verdict: 'accept', message: `hello ${args[0] ?? ''} narg ${args.length}` };
-    case 'a2':
-      return { verdict: 'deny', message: 'no' };
-    case 'a3':
-      return { verdict: 'defer', message: 'later' };
-    default:
-      return { verdict: 'accept', message: '' };
-  }
-}
-
-export function makeScope(folder: string): ExpandScope {
-  const wildServices = {
-    matchRegex(pattern: string, subject: string): boolean | string {
-      const regex = compileRegex(pattern, { caseless: true });
-      if (regex.kind === 'error') return regex.reason;
-      return regex.match(subject) !== undefined;
-    },
-    expandKey(key: string): string | undefined {
-      const r = expandText(key, scope);
-      return r instanceof Promise || r.kind !== 'ok' ? undefined : r.text;
-    },
-  };
-  const scope: ExpandScope = {
-    main: {
-      primaryHostname: 'mx.example.test',
-      qualifyDomain: 'example.test',
-      qualifyRecipient: 'rcpt.example.test',
-      spoolDirectory: `${folder}/spool`,
-      configFile: `${folder}/exim.conf`,
-    },
-    services: {
-      lookup: createLookups([
-        createLsearch(),
-        createDsearch(),
-        createPasswd(),
-        createIplsearch(),
-        createNwildlsearch(wildServices),
-        createWildlsearch(wildServices),
-      ]),
-      matchList,
-      namedList: (kind, name) =>
-        (kind === undefined ? Object.values(namedLists) : [namedLists[kind]])
-          .map((lists) => lists[name])
-          .find((text) => text !== undefined),
-      callAcl,
-    },
-  };
-  return scope;
+  write('message', message);
+  write('main.conf', config(folder));
 }

@@ -6,7 +6,7 @@ import { after, before, suite, test } from 'node:test';
 import { createLists, type NamedLists } from '../../src/list/match.ts';
 import type { ExpandScope, MatchKind } from '../../src/expand/scope.ts';
 import { createLsearch } from '../../src/lookup/drivers/lsearch.ts';
-import { createLookups } from '../../src/lookup/lookup.ts';
+import { createLookups } from '../../src/lookup/lookups.ts';
 import { needs } from '../support/peers.ts';
 import { runToEnd, temporaryFolder } from '../support/process.ts';
 

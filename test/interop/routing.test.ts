@@ -7,7 +7,7 @@ import { after, describe, test } from 'node:test';
 import { parseRetryError } from '../../src/retry/error.ts';
 import { formatRetryRule, parseRetryRule, type RetryRule } from '../../src/retry/rules.ts';
 import { selectRetryRule } from '../../src/retry/select.ts';
-import type { Routed } from '../../src/router/environment.ts';
+import type { VerifiedRoute } from '../../src/router/environment.ts';
 import { route } from '../../src/router/route.ts';
 import { parseSelf } from '../../src/router/router.ts';
 import { needs } from '../support/peers.ts';
@@ -92,8 +92,9 @@ function parseBt(output: string, addresses: readonly string[]): Map<string, Verd
   return verdicts;
 }
 
-function verdictOf(routed: Routed): Verdict {
-  if (routed.kind === 'discard') throw new Error('nothing here discards');
+function verdictOf(routed: VerifiedRoute): Verdict {
+  if (routed.kind === 'discard' || routed.kind === 'redirected')
+    throw new Error('nothing here discards or redirects to several');
   if (routed.kind !== 'routed')
     return { hosts: [], end: routed.kind === 'fail' ? 'failed' : 'deferred', text: routed.reason.text };
   return {

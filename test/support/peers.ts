@@ -9,6 +9,13 @@ export const peers: readonly { readonly program: string; readonly package: strin
   { program: '/usr/lib/dovecot/lmtp', package: 'dovecot-lmtpd' },
   { program: '/usr/lib/dovecot/imap', package: 'dovecot-imapd' },
   { program: 'swaks', package: 'swaks' },
+  { program: '/usr/share/postgresql-common/pg_wrapper', package: 'postgresql' },
+  { program: 'mariadbd', package: 'mariadb-server-core' },
+  { program: 'my_print_defaults', package: 'mariadb-client-core' },
+  { program: 'redis-server', package: 'redis-server' },
+  { program: 'slapd', package: 'slapd' },
+  { program: 'openssl', package: 'openssl' },
+  { program: 'ip', package: 'iproute2' },
 ];
 
 /** The absolute path of a program, looked for in PATH and the sbin folders; undefined where it is not installed. */

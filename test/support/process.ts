@@ -108,19 +108,16 @@ export async function runToEnd(
   return { code, output: running.output() };
 }
 
-/** A TCP port on loopback that was free a moment ago. */
-export function freePort(): Promise<number> {
+/**
+ * A TCP port on loopback that was free a moment ago. It lies below those that Linux gives to outgoing connections, or one of
+ * them could have it when a server that was stopped comes back.
+ */
+export function freePort(tries = 50): Promise<number> {
+  const port = 10_240 + Math.floor(Math.random() * (32_768 - 10_240));
   return new Promise((resolve, reject) => {
     const server = createServer();
-    server.on('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() =>
-        typeof address === 'object' && address !== null
-          ? resolve(address.port)
-          : reject(new Error('no port')),
-      );
-    });
+    server.on('error', (error) => (tries > 1 ? resolve(freePort(tries - 1)) : reject(error)));
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(port)));
   });
 }
 

@@ -5,8 +5,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Endpoint } from '../../src/mail/endpoint.ts';
 
-/** Octets to send as they stand (with their CRLF), possibly none; then perhaps a close. */
-export type Act = string | { readonly say: string; readonly close: true };
+/** Octets to send as they stand (with their CRLF), possibly none; or that and something worse. */
+export type Act =
+  | string
+  /** Closes afterwards; `reset`: without having read all (over TCP, what was said may be lost with it). */
+  | { readonly say: string; readonly close: true | 'reset' }
+  /** Reads nothing more, and stays. */
+  | { readonly say: string; readonly deaf: true }
+  /** Says `say`, then `endless` again and again until the client has gone: as fast as it is taken, or now and then. */
+  | { readonly say: string; readonly endless: string; readonly everyMs?: number };
 
 export interface Script {
   readonly protocol?: 'lmtp' | 'smtp';
@@ -24,6 +31,8 @@ export interface Script {
   /** Said once while the content arrives. */
   readonly early?: Act;
   readonly rset?: Act;
+  /** Holds from the second connection, and from the second MAIL, on. */
+  readonly again?: Script;
 }
 
 export interface ScriptedServer extends AsyncDisposable {
@@ -67,6 +76,7 @@ export async function startScriptedServer(
     contents: [] as Buffer[],
     said: '',
     reads: 0,
+    mails: 0,
     open: new Set<Socket>(),
   };
   const server = createServer({ noDelay: true }, (socket) => serve(socket, state));
@@ -134,7 +144,25 @@ interface State {
   readonly contents: Buffer[];
   said: string;
   reads: number;
+  mails: number;
   readonly open: Set<Socket>;
+}
+
+function sayOf(what: Act): string {
+  return typeof what === 'string' ? what : what.say;
+}
+
+/** Writes the text until the socket is gone, and no faster than it is taken. */
+function sayForEver(socket: Socket, text: string, everyMs: number | undefined): void {
+  const more = (): void => {
+    if (socket.destroyed) return;
+    if (everyMs !== undefined) {
+      socket.write(text, 'latin1');
+      setTimeout(more, everyMs);
+    } else if (socket.write(text.repeat(64), 'latin1')) setImmediate(more);
+    else socket.once('drain', more);
+  };
+  more();
 }
 
 function serve(socket: Socket, state: State): void {
@@ -147,26 +175,36 @@ function serve(socket: Socket, state: State): void {
   };
   let earlySaid = false;
   let output = '';
-  let closing = false;
+  /** What keeps it from answering anything more. */
+  let last: Exclude<Act, string> | undefined;
   state.open.add(socket);
   socket.on('close', () => state.open.delete(socket));
   socket.on('error', () => undefined);
 
+  const now = (): Script =>
+    state.script.again !== undefined && (!first || state.mails > 1) ? state.script.again : state.script;
   const act = (what: Act): void => {
-    if (closing) return;
-    const say = typeof what === 'string' ? what : what.say;
+    if (last !== undefined) return;
+    const say = sayOf(what);
     output += say;
     if (first) state.said += say;
-    if (typeof what !== 'string') closing = true;
+    if (typeof what !== 'string') last = what;
   };
   const flush = (): void => {
     if (output !== '') socket.write(output, 'latin1');
     output = '';
-    if (closing) socket.destroySoon();
+    if (last === undefined) return;
+    if ('endless' in last) {
+      socket.removeAllListeners('data').resume();
+      sayForEver(socket, last.endless, last.everyMs);
+    } else if ('deaf' in last) socket.pause();
+    else if (last.close === 'reset' && socket.remoteFamily !== undefined) socket.resetAndDestroy();
+    else if (last.close === 'reset') socket.destroy();
+    else socket.destroySoon();
   };
   const contentDone = (content: Buffer): void => {
     state.contents.push(content);
-    const { script } = state;
+    const script = now();
     const answers = script.protocol === 'smtp' ? 1 : accepted;
     if (accepted === 0) act(script.contentForNobody ?? '503 5.5.1 no valid recipients\r\n');
     else for (let i = 0; i < answers; i++) act(script.content?.(i, content) ?? ok);
@@ -175,7 +213,8 @@ function serve(socket: Socket, state: State): void {
   };
   const command = (line: string): void => {
     state.commands.push(line);
-    const { script } = state;
+    if (/^MAIL /i.test(line)) state.mails++;
+    const script = now();
     const [verb = '', argument = ''] = line.toUpperCase().split(' ');
     const path = /<([^>]*)>/.exec(line)?.[1] ?? '';
     switch (verb) {
@@ -188,13 +227,13 @@ function serve(socket: Socket, state: State): void {
         return act(script.mail?.(path) ?? '250 2.1.0 ok\r\n');
       case 'RCPT': {
         const answer = script.rcpt?.(path, rcpts++) ?? '250 2.1.5 ok\r\n';
-        if ((typeof answer === 'string' ? answer : answer.say).startsWith('2')) accepted++;
+        if (sayOf(answer).startsWith('2')) accepted++;
         return act(answer);
       }
       case 'DATA': {
         const answer =
           script.data ?? (accepted > 0 ? '354 go ahead\r\n' : '503 5.5.1 no valid recipients\r\n');
-        if ((typeof answer === 'string' ? answer : answer.say).startsWith('354')) mode = { kind: 'data' };
+        if (sayOf(answer).startsWith('354')) mode = { kind: 'data' };
         return act(answer);
       }
       case 'BDAT':
@@ -210,9 +249,11 @@ function serve(socket: Socket, state: State): void {
     }
   };
   const step = (): boolean => {
-    if (mode.kind !== 'commands' && state.script.early !== undefined && !earlySaid && input.length > 0) {
+    const { early } = now();
+    if (mode.kind !== 'commands' && early !== undefined && !earlySaid && input.length > 0) {
       earlySaid = true;
-      act(state.script.early);
+      act(early);
+      if (last !== undefined) return false;
     }
     if (mode.kind === 'chunk') {
       if (input.length < mode.octets) return false;
@@ -242,9 +283,9 @@ function serve(socket: Socket, state: State): void {
   socket.on('data', (octets) => {
     if (first) state.reads++;
     input = Buffer.concat([input, octets]);
-    while (!closing && step());
+    while (last === undefined && step());
     flush();
   });
-  act(state.script.banner ?? '220 test ready\r\n');
+  act(now().banner ?? '220 test ready\r\n');
   flush();
 }

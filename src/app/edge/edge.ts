@@ -2,29 +2,39 @@
 import path from 'node:path';
 import { defaultCalloutLimits, createCallouts } from '../../verify/callout.ts';
 import { createCalloutCache } from '../../verify/cache.ts';
+import { selectedLogItems } from '../../config/log-selector.ts';
 import { openLmdbHints } from '../../hints/drivers/lmdb.ts';
+import { type Address, isSyntaxError, parseAddress } from '../../mail/address.ts';
 import type { Listener } from '../../net/listen.ts';
 import { deliveryLine } from '../../observe/delivery-lines.ts';
-import type { Logs } from '../../observe/logs.ts';
+import { logText } from '../../observe/log-text.ts';
+import { logPath, type Logs } from '../../observe/logs.ts';
 import type { DeliveryContext } from '../../queue/context.ts';
+import type { FreezeTell } from '../../queue/freeze-tell.ts';
 import { createHostGate } from '../../queue/host-gate.ts';
 import { createQueueRunner, type QueueRun, type QueueRunner, runnerDefaults } from '../../queue/runner.ts';
 import type { SessionOptions } from '../../smtp/server/handler.ts';
 import { listenSmtp } from '../../smtp/server/server.ts';
 import { openLmdbSpool } from '../../spool/drivers/lmdb/lmdb-spool.ts';
 import type { Program } from '../program.ts';
+import { clientNames, expandAtStart } from '../scope.ts';
 import { makeRouters } from '../routers.ts';
 import { makeTransports } from '../transports.ts';
 import type { EdgeParts } from './parts.ts';
 import { edgeSessions } from './session.ts';
+import { parseSlowDown } from '../../config/slow-down.ts';
+import { childRewriter } from './rewriting.ts';
 import { type SmtpAddress, smtpAddresses } from './smtp-addresses.ts';
 
 export interface Edge {
   /** Where SMTP is taken. */
   readonly addresses: readonly SmtpAddress[];
   queueRun(run: QueueRun): Promise<number>;
-  /** Takes no more mail, lets deliveries end for a while, and closes everything. */
-  stop(): Promise<void>;
+  /**
+   * Takes no more connections and begins no more deliveries. Sessions end at their next command and deliveries when
+   * they are through; what is left after `graceMs` is cut. A second call can only shorten the grace.
+   */
+  stop(graceMs: number): Promise<void>;
 }
 
 export interface EdgeOptions {
@@ -40,7 +50,6 @@ export interface EdgeOptions {
 
 /** `queue_only` mail waits this long where no interval is given. */
 const defaultQueueIntervalMs = 30 * 60_000;
-const stopGraceMs = 10_000;
 
 export async function startEdge({
   program,
@@ -52,6 +61,8 @@ export async function startEdge({
   const { model, main, services, lists, acls, retryRules } = program;
   const options = model.main;
   const scope = { main, services };
+  const logItems = selectedLogItems(options.log_selector ?? '');
+  const addresses = serve ? smtpAddresses(options, listen) : [];
   const directory = main.spoolDirectory;
   const problem = (text: string): void => logs.panic(text);
   const spool = openLmdbSpool({
@@ -59,17 +70,37 @@ export async function startEdge({
     onCorrupt: (id, error) => problem(`${id} cannot be read and is left alone: ${error.message}`),
   });
   const hints = openLmdbHints({ directory: path.join(directory, 'hints') });
-  const transports = makeTransports(model, scope);
-  const routers = makeRouters(model);
+  const transports = makeTransports(model, scope, {
+    newId: () => spool.newId(),
+    returnSizeLimitBytes: options.bounce_return_size_limit,
+    nowMs: Date.now,
+    primaryHostname: main.primaryHostname,
+    qualifyDomain: main.qualifyDomain,
+    neverUsers: options.never_users ?? [],
+    log: (text) => logs.main(text),
+  });
+  const routers = makeRouters(model, scope);
   const schedule = {
     maxIntervalMs: options.retry_interval_max,
     dataExpireMs: options.retry_data_expire,
     random: Math.random,
   };
+  const told = mailboxes(options.freeze_tell ?? '', main.qualifyRecipient);
+  const freezeTell: FreezeTell | undefined =
+    told.length === 0
+      ? undefined
+      : {
+          to: told,
+          primaryHostname: main.primaryHostname,
+          qualifyDomain: main.qualifyDomain,
+          newId: () => spool.newId(),
+        };
+  const rewriteChild = childRewriter(program.rewriteRules, (text) => logs.main(logText(text)));
   const context: DeliveryContext = {
     spool,
     gate: createHostGate(hints, schedule, problem),
     routers,
+    ...(rewriteChild === undefined ? {} : { rewriteChild }),
     transports,
     main,
     services,
@@ -79,10 +110,12 @@ export async function startEdge({
       returnBody: options.bounce_return_message && options.bounce_return_body,
       returnSizeLimitBytes: options.bounce_return_size_limit,
       ignoreErrorsAfterMs: options.ignore_bounce_errors_after,
+      ...(options.bounce_message_text === undefined ? {} : { extraText: options.bounce_message_text }),
     },
+    ...(freezeTell === undefined ? {} : { freezeTell }),
     maxParallelBatches: options.remote_max_parallel,
     emit(event) {
-      const line = deliveryLine(event);
+      const line = deliveryLine(event, logItems);
       if (line !== undefined) logs[line.log](line.text);
     },
     nowMs: Date.now,
@@ -100,6 +133,8 @@ export async function startEdge({
     services,
     lists,
     acls,
+    rewriteRules: program.rewriteRules,
+    rewriteChild,
     routers,
     transports,
     callouts,
@@ -116,14 +151,40 @@ export async function startEdge({
     spool,
     queue,
     logs,
+    logItems,
+    receivedHeaderText: model.mainGiven.has('received_header_text')
+      ? options.received_header_text
+      : undefined,
+    space: [
+      { folder: directory, kilobytes: options.check_spool_space, inodes: options.check_spool_inodes },
+      {
+        folder: path.dirname(
+          logPath(
+            { logFilePath: expandAtStart(options.log_file_path, scope), spoolDirectory: directory },
+            'main',
+            Date.now(),
+          ),
+        ),
+        kilobytes: options.check_log_space,
+        inodes: options.check_log_inodes,
+      },
+    ],
+    freezeTell,
+    slowMail: parseSlowDown(options.smtp_ratelimit_mail ?? ''),
+    slowRcpt: parseSlowDown(options.smtp_ratelimit_rcpt ?? ''),
+    clientNames: (address) => clientNames(address, options.host_lookup_order),
     queueIntervalMs: queueIntervalMs ?? defaultQueueIntervalMs,
     leaseMs: runnerDefaults.leaseMs,
   };
-  const addresses = serve ? smtpAddresses(options, listen) : [];
   const listeners: Listener[] = [];
-  const closeAll = async (): Promise<void> => {
-    await Promise.all(listeners.map((l) => l.close(stopGraceMs)));
-    await stopQueue(queue);
+  let closed: Promise<void> | undefined;
+  const closeAll = (graceMs: number): Promise<void> => {
+    // Mail that sessions still bring in is committed without a lease and left to who comes next.
+    const ended = [...listeners.map((l) => l.close(graceMs)), queue.stop(graceMs)];
+    return (closed ??= closeParts(ended));
+  };
+  const closeParts = async (ended: readonly Promise<void>[]): Promise<void> => {
+    await Promise.all(ended);
     await callouts.close();
     await Promise.all([...transports.values()].map((t) => t.transport.close()));
     await spool.close();
@@ -139,12 +200,16 @@ export async function startEdge({
             backlog: Math.max(options.smtp_connect_backlog, 511),
             maxConnections: options.smtp_accept_max,
             onError: (error) => problem(`SMTP listener: ${errorText(error)}`),
+            onBusy({ address }) {
+              if (logItems.has('connection_reject'))
+                logs.main(`Connection from [${address}] refused: too many connections`);
+            },
           },
           edgeSessions(parts),
         ),
       );
   } catch (error) {
-    await closeAll();
+    await closeAll(0);
     throw error;
   }
   if (serve) queue.start();
@@ -155,15 +220,11 @@ export async function startEdge({
       l.address.kind === 'tcp' ? [{ host: l.address.host, port: l.address.port }] : [],
     ),
     queueRun: (run) => queue.queueRun(run),
-    async stop() {
+    stop(graceMs) {
       clearInterval(timer);
-      await closeAll();
+      return closeAll(graceMs);
     },
   };
-}
-
-async function stopQueue(queue: QueueRunner): Promise<void> {
-  await queue.stop(stopGraceMs);
 }
 
 function startQueueRuns(
@@ -172,14 +233,17 @@ function startQueueRuns(
   problem: (text: string) => void,
 ): NodeJS.Timeout {
   let running = false;
+  // What an earlier daemon held back for its own next run is not due by the times of this one.
+  let untried = true;
   const timer = setInterval(() => {
     if (running) return;
     running = true;
     queue
-      .queueRun({})
+      .queueRun({ untried })
       .catch((error: unknown) => problem(`queue run: ${errorText(error)}`))
       .finally(() => {
         running = false;
+        untried = false;
       });
   }, intervalMs);
   return timer;
@@ -191,6 +255,7 @@ function sessionOptions({ model, main }: Program, logs: Logs): SessionOptions {
     hostname: main.primaryHostname,
     enforceSync: options.smtp_enforce_sync,
     allowDomainLiterals: options.allow_domain_literals,
+    rejectTooMany: options.recipients_max_reject,
     ...(options.helo_allow_chars === undefined ? {} : { heloAllowChars: options.helo_allow_chars }),
     limits: {
       maxCommandOctets: 4096,
@@ -205,6 +270,15 @@ function sessionOptions({ model, main }: Program, logs: Logs): SessionOptions {
     },
     onError: (error) => logs.panic(`SMTP session: ${errorText(error)}`),
   };
+}
+
+/** Addresses parted by commas; those without a domain get one. What is malformed is refused when the file is checked. */
+function mailboxes(text: string, domain: string): Address[] {
+  return text.split(',').flatMap((item) => {
+    const word = item.trim();
+    const address = word === '' ? undefined : parseAddress(word.includes('@') ? word : `${word}@${domain}`);
+    return address === undefined || isSyntaxError(address) ? [] : [address];
+  });
 }
 
 function errorText(error: unknown): string {

@@ -3,12 +3,19 @@ import type { Acl } from '../../acl/ast.ts';
 import type { ConfigModel } from '../../config/model.ts';
 import type { ExpandServices, MainFacts } from '../../expand/scope.ts';
 import type { Lists } from '../../list/match.ts';
+import type { LogItems } from '../../observe/log-items.ts';
 import type { Logs } from '../../observe/logs.ts';
 import type { ConfiguredTransport } from '../../queue/context.ts';
+import type { FreezeTell } from '../../queue/freeze-tell.ts';
 import type { QueueRunner } from '../../queue/runner.ts';
+import type { HostFact } from '../../list/model.ts';
 import type { ConfiguredRouter } from '../../router/options.ts';
 import type { Spool } from '../../spool/spool.ts';
 import type { CalloutCache } from '../../verify/cache.ts';
+import type { SpaceLimits } from './space.ts';
+import type { RouteEnvironment } from '../../router/environment.ts';
+import type { RewriteRule } from '../../rewrite/rules.ts';
+import type { SlowDown } from '../../config/slow-down.ts';
 import type { Callouts } from '../../verify/callout.ts';
 
 export interface EdgeParts {
@@ -17,6 +24,8 @@ export interface EdgeParts {
   readonly services: ExpandServices;
   readonly lists: Lists;
   readonly acls: ReadonlyMap<string, Acl>;
+  readonly rewriteRules: readonly RewriteRule[];
+  readonly rewriteChild: RouteEnvironment['rewriteChild'];
   readonly routers: readonly ConfiguredRouter[];
   readonly transports: ReadonlyMap<string, ConfiguredTransport>;
   readonly callouts: Callouts;
@@ -24,6 +33,17 @@ export interface EdgeParts {
   readonly spool: Spool;
   readonly queue: QueueRunner;
   readonly logs: Logs;
+  /** What `log_selector` selects. */
+  readonly logItems: LogItems;
+  /** `received_header_text`, where the file sets it. */
+  readonly receivedHeaderText: string | undefined;
+  /** Where mail and logs are kept. */
+  readonly space: readonly SpaceLimits[];
+  readonly freezeTell: FreezeTell | undefined;
+  readonly slowMail: SlowDown | undefined;
+  readonly slowRcpt: SlowDown | undefined;
+  /** Names of a client that lead back to its address. */
+  readonly clientNames: (address: string) => Promise<HostFact>;
   /** What `queue_only` waits for at the most: the interval of queue runs. */
   readonly queueIntervalMs: number;
   readonly leaseMs: number;

@@ -1,38 +1,57 @@
 /** One SMTP connection: ACLs, verification and the spool behind the verbs (Exim manual, "Access control lists"). */
+import { loadavg } from 'node:os';
+import { setTimeout } from 'node:timers/promises';
 import type { AclControls } from '../../acl/control.ts';
-import { type AclLogEntry, type AclMemory, newAclMemory } from '../../acl/environment.ts';
+import { type AclMemory, newAclMemory } from '../../acl/environment.ts';
 import { acceptance, type AclResult, mergeHeaderEdits, refusal } from '../../acl/result.ts';
 import { runAcl } from '../../acl/run.ts';
 import type { AclPhase } from '../../acl/tables.ts';
 import { expandText } from '../../expand/expand.ts';
 import type { AddressFacts, ConnectionFacts, ExpandScope, MessageFacts } from '../../expand/scope.ts';
-import { type Domain, formatPath, sameDomain } from '../../mail/address.ts';
+import { type Address, type Domain, formatPath } from '../../mail/address.ts';
 import { assertNever } from '../../mail/assert-never.ts';
 import type { Recipient } from '../../mail/envelope.ts';
 import type { HeaderEdit, HeaderField } from '../../mail/headers.ts';
+import { lowerAscii } from '../../mail/local-part.ts';
 import { MailError } from '../../mail/mail-error.ts';
-import type { QueueId } from '../../mail/message-id.ts';
 import { reply, replyFromText } from '../../mail/reply.ts';
 import { logText } from '../../observe/log-text.ts';
-import { clientField, rejectionLine } from '../../observe/reception-lines.ts';
+
 import { route } from '../../router/route.ts';
 import type {
   ClientFacts,
   HandlerFactory,
   MailCommand,
   SessionHandler,
+  SessionPolicy,
   Verdict,
 } from '../../smtp/server/handler.ts';
 import type { Verifier } from '../../verify/verifier.ts';
 import { createVerifier } from '../../verify/verify.ts';
+import {
+  activeHostname,
+  admit,
+  hostMatcher,
+  type OpenConnections,
+  type Terms,
+  termsOf,
+} from './admission.ts';
 import { createMessageSink } from './message-sink.ts';
+import { hasSmtpRules, rewriteCommand, rewriteMessage } from './rewriting.ts';
 import type { EdgeParts } from './parts.ts';
+import { createSessionLog } from './session-log.ts';
+import { delayOf, type SlowDown } from '../../config/slow-down.ts';
+import { spaceShortage } from './space.ts';
 
 /** The transaction under way. */
 interface Transaction {
   readonly command: MailCommand;
   readonly facts: MessageFacts;
   readonly recipients: Recipient[];
+  /** Of the recipients; `facts` has the same array. */
+  readonly addresses: Address[];
+  /** What {@link placeOf} gives for each of them. */
+  readonly places: Set<string>;
   readonly memory: AclMemory;
   headerEdits: readonly HeaderEdit[];
   controls: AclControls;
@@ -42,11 +61,19 @@ interface Transaction {
 const clientGone = new MailError('ABORTED', 'the client has gone');
 
 export function edgeSessions(parts: EdgeParts): HandlerFactory {
-  return (client) => createSession(parts, client);
+  const open: OpenConnections = { total: 0, byHost: new Map() };
+  return (client) => createSession(parts, client, open);
 }
 
-function createSession(parts: EdgeParts, client: ClientFacts): SessionHandler {
-  const { options, main, services, logs } = parts;
+function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnections): SessionHandler {
+  const { options, main, services, logs, logItems } = parts;
+  const { remoteAddress } = client;
+  open.total++;
+  open.byHost.set(remoteAddress, (open.byHost.get(remoteAddress) ?? 0) + 1);
+  let terms: Terms | undefined;
+  let mailCommands = 0;
+  /** Commands came without waiting for replies. */
+  let pipelined = false;
   const connection: ConnectionFacts = {
     hostAddress: client.remoteAddress,
     hostPort: client.remotePort,
@@ -64,11 +91,20 @@ function createSession(parts: EdgeParts, client: ClientFacts): SessionHandler {
   /** What ACLs asked for that lasts as long as the connection (Exim manual, "Use of the control modifier"). */
   let lasting: Pick<AclControls, 'enforceSync' | 'noPipelining' | 'noMultilineResponses'> = {};
 
-  const logged = (): { hostAddress: string; hostName: string | undefined; helo: string | undefined } => ({
-    hostAddress: client.remoteAddress,
-    hostName: connection.hostName,
-    helo: connection.helo,
-  });
+  const log = createSessionLog(parts, client, connection, () =>
+    transaction === undefined
+      ? undefined
+      : { sender: transaction.command.sender, recipients: transaction.addresses },
+  );
+  let policy: SessionPolicy = {};
+  /** Made anew only when something changes, since it is looked at for every command. */
+  function setPolicy(): void {
+    policy = {
+      ...terms,
+      enforceSync: lasting.enforceSync,
+      pipelining: lasting.noPipelining === true ? false : terms?.pipelining,
+    };
+  }
 
   function scopeOf(address?: AddressFacts): ExpandScope {
     return {
@@ -81,25 +117,37 @@ function createSession(parts: EdgeParts, client: ClientFacts): SessionHandler {
     };
   }
 
-  function logRejection(
-    what: string,
-    result: Pick<AclResult, 'verdict' | 'logMessage' | 'logTargets'>,
-    id?: QueueId,
-  ): void {
-    const line = rejectionLine({
-      id,
-      client: logged(),
-      sender: transaction?.command.sender,
-      temporary: result.verdict === 'defer',
-      what,
-      reason: result.logMessage ?? '',
-    });
-    for (const target of result.logTargets) logs[target](line);
+  /** MAIL with the domain that an unqualified sender lacks. */
+  function qualified(command: MailCommand): MailCommand {
+    const { sender } = command;
+    if (sender === null || sender.domain !== '') return command;
+    return { ...command, sender: { ...sender, domain: main.qualifyDomain as Domain } };
   }
 
-  function aclLog(entry: AclLogEntry): void {
-    const line = entry.withHost ? `${clientField(logged())} ${logText(entry.text)}` : logText(entry.text);
-    for (const target of entry.logs) logs[target](line);
+  function shortageOf(declaredOctets: number): string | undefined {
+    const octets = options.smtp_check_spool_space ? declaredOctets + 5000 : 0;
+    return parts.space.map((limits) => spaceShortage(limits, octets)).find((short) => short !== undefined);
+  }
+
+  /** `queue_only_load`. */
+  function tooLoaded(): boolean {
+    const limit = options.queue_only_load;
+    return limit !== undefined && (loadavg()[0] ?? 0) > limit;
+  }
+
+  async function slowDown(limit: SlowDown | undefined, count: number): Promise<void> {
+    if (limit === undefined || terms?.delays !== true) return;
+    const delayMs = delayOf(limit, count);
+    if (delayMs > 0) await setTimeout(delayMs, undefined, { signal }).catch(() => undefined);
+  }
+
+  /** `host_lookup`: the client's name, where the DNS gives one that leads back to it. */
+  async function lookUpClient(): Promise<void> {
+    const found = await parts.clientNames(remoteAddress);
+    if (found.kind === 'found') connection.hostName = found.values[0] ?? '';
+    else connection.hostLookup = found.kind === 'defer' ? 'deferred' : 'failed';
+    if (found.kind !== 'found' && logItems.has('host_lookup_failed'))
+      logs.main(`no host name found for IP address ${remoteAddress}`);
   }
 
   /** Made for the transaction at hand, whose sender and variables routers may look at. */
@@ -110,6 +158,7 @@ function createSession(parts: EdgeParts, client: ClientFacts): SessionHandler {
           address,
           {
             routers: parts.routers,
+            ...(parts.rewriteChild === undefined ? {} : { rewriteChild: parts.rewriteChild }),
             main,
             services,
             mode,
@@ -140,7 +189,7 @@ function createSession(parts: EdgeParts, client: ClientFacts): SessionHandler {
       scope,
       phase,
       verifier: verifier(),
-      log: aclLog,
+      log: log.acl,
       signal,
       memory: transaction?.memory ?? connectionMemory,
     });
@@ -150,6 +199,7 @@ function createSession(parts: EdgeParts, client: ClientFacts): SessionHandler {
   function judge(phase: AclPhase, result: AclResult | undefined, what: string): Verdict | undefined {
     if (result === undefined) return undefined;
     lasting = { ...lasting, ...result.controls };
+    setPolicy();
     if (transaction !== undefined) {
       transaction.headerEdits = mergeHeaderEdits(transaction.headerEdits, result.headerEdits);
       transaction.controls = { ...transaction.controls, ...result.controls };
@@ -161,7 +211,8 @@ function createSession(parts: EdgeParts, client: ClientFacts): SessionHandler {
       case 'deny':
       case 'defer':
       case 'drop':
-        logRejection(what, result);
+        if (result.verdict === 'drop') log.dropped();
+        log.rejection(what, result);
         return {
           reply: refusal(result, phase, lasting.noMultilineResponses),
           close: result.verdict === 'drop',
@@ -173,19 +224,33 @@ function createSession(parts: EdgeParts, client: ClientFacts): SessionHandler {
 
   return {
     get policy() {
-      return {
-        enforceSync: lasting.enforceSync,
-        pipelining: lasting.noPipelining === true ? false : undefined,
-      };
+      return policy;
     },
 
     async connect() {
+      const inHosts = hostMatcher(parts, remoteAddress, scopeOf());
+      const connections = open.total;
+      log.opened(connections, await inHosts(options.hosts_connection_nolog));
+      const hostname = await activeHostname(parts, scopeOf());
+      connection.activeHostname = hostname;
+      const name = log.name();
+      const turned = await admit(parts, open, { address: remoteAddress, name }, hostname, inHosts, scopeOf());
+      if (turned !== undefined) {
+        log.turnedAway(turned);
+        return { reply: turned.reply, close: true };
+      }
+      if (await inHosts(options.host_lookup)) await lookUpClient();
+      terms = await termsOf(parts, hostname, inHosts, scopeOf());
+      setPolicy();
       const refused = judge(
         'connect',
         await check('connect', options.acl_smtp_connect, scopeOf()),
         'connection in "connect" ACL',
       );
-      if (refused !== undefined) return { ...refused, close: true };
+      if (refused !== undefined) {
+        log.refusedAtBegin();
+        return { ...refused, close: true };
+      }
       const banner = await expandText(options.smtp_banner, scopeOf());
       if (banner.kind !== 'ok') {
         logs.panic(
@@ -195,6 +260,13 @@ function createSession(parts: EdgeParts, client: ClientFacts): SessionHandler {
       }
       return { reply: replyFromText(220, undefined, banner.text) };
     },
+
+    ...(hasSmtpRules(parts.rewriteRules)
+      ? {
+          rewriteLine: (line: string) =>
+            rewriteCommand(parts.rewriteRules, line, scopeOf(), (text) => logs.main(logText(text))),
+        }
+      : {}),
 
     async helo(command) {
       transaction = undefined;
@@ -207,14 +279,30 @@ function createSession(parts: EdgeParts, client: ClientFacts): SessionHandler {
         return refused;
       }
       const name = connection.hostName === undefined ? command.argument : connection.hostName;
-      const greeting = `${main.primaryHostname} Hello ${name} [${client.remoteAddress}]`;
+      const greeting = `${terms?.hostname ?? main.primaryHostname} Hello ${name} [${client.remoteAddress}]`;
       return {
         reply:
           (result === undefined ? undefined : acceptance(result, 250)) ?? reply(250, undefined, greeting),
       };
     },
 
-    async mail(command) {
+    async mail(given) {
+      mailCommands++;
+      const most = terms?.maxMessages ?? 0;
+      if (most > 0 && mailCommands > most) {
+        log.refused(`rejected MAIL command ${log.field()}: too many messages in one connection`);
+        return { reply: reply(421, undefined, 'too many messages in this connection') };
+      }
+      const shortage = shortageOf(given.params.declaredSize ?? 0);
+      if (shortage !== undefined) {
+        logs.main(
+          `rejected MAIL FROM:${logText(formatPath(given.sender))} ${log.field()}: space shortage: ${shortage}`,
+        );
+        return { reply: reply(452, '4.3.1', 'Space shortage, please try later') };
+      }
+      await slowDown(parts.slowMail, mailCommands);
+      const command = qualified(given);
+      const addresses: Address[] = [];
       transaction = {
         command,
         facts: {
@@ -222,13 +310,15 @@ function createSession(parts: EdgeParts, client: ClientFacts): SessionHandler {
           declaredSize: command.params.declaredSize ?? -1,
           size: -1,
           bodyIs8bit: command.params.body === '8BITMIME',
-          recipients: [],
+          recipients: addresses,
           rcptCount: 0,
           receivedAtMs: Date.now(),
           variables: new Map(),
           taintedVariables: new Set(),
         },
         recipients: [],
+        addresses,
+        places: new Set(),
         memory: newAclMemory(),
         headerEdits: [],
         controls: {},
@@ -246,8 +336,9 @@ function createSession(parts: EdgeParts, client: ClientFacts): SessionHandler {
 
     async rcpt(recipient) {
       if (transaction === undefined) return { reply: reply(503, '5.5.1', 'sender not yet given') };
-      const { facts, recipients } = transaction;
+      const { facts, recipients, addresses, places } = transaction;
       facts.rcptCount++;
+      await slowDown(parts.slowRcpt, facts.rcptCount);
       const address =
         recipient.address.domain === ''
           ? { ...recipient.address, domain: main.qualifyRecipient as Domain }
@@ -255,7 +346,7 @@ function createSession(parts: EdgeParts, client: ClientFacts): SessionHandler {
       const what = `RCPT ${formatPath(address)}`;
       if (options.acl_smtp_rcpt === undefined) {
         // As in Exim: without an ACL nobody may send to anybody.
-        logRejection(what, {
+        log.rejection(what, {
           verdict: 'deny',
           logMessage: 'acl_smtp_rcpt is not set',
           logTargets: ['main', 'reject'],
@@ -266,9 +357,11 @@ function createSession(parts: EdgeParts, client: ClientFacts): SessionHandler {
       const result = await check('rcpt', options.acl_smtp_rcpt, scope);
       const refused = judge('rcpt', result, what);
       if (refused !== undefined) return refused;
-      if (result?.verdict !== 'discard' && !recipients.some((r) => samePlace(r, { ...recipient, address }))) {
+      const place = placeOf({ ...recipient, address });
+      if (result?.verdict !== 'discard' && !places.has(place)) {
+        places.add(place);
         recipients.push({ ...recipient, address });
-        facts.recipients = recipients.map((r) => r.address);
+        addresses.push(address);
       }
       return {
         reply:
@@ -279,6 +372,13 @@ function createSession(parts: EdgeParts, client: ClientFacts): SessionHandler {
     async data() {
       const t = transaction;
       if (t === undefined) return { reply: reply(503, '5.5.1', 'valid RCPT command must precede DATA') };
+      const predata = await check('predata', options.acl_smtp_predata, scopeOf());
+      const refused = judge('predata', predata, 'DATA');
+      if (refused !== undefined) return refused;
+      if (predata?.verdict === 'discard') {
+        t.recipients.length = 0;
+        t.addresses.length = 0;
+      }
       const writer = await parts.spool.create(signal);
       t.facts.id = writer.id;
       const { hostName, helo } = connection;
@@ -297,11 +397,25 @@ function createSession(parts: EdgeParts, client: ClientFacts): SessionHandler {
             ...(hostName === undefined ? {} : { hostName }),
             ...(helo === undefined ? {} : { helo }),
           },
-          client: logged(),
+          client: log.client(),
+          pipelined: connection.protocol === 'esmtp' && lasting.noPipelining !== true ? pipelined : undefined,
           facts: t.facts,
+          expand: (text) => expandText(text, { ...scopeOf(), message: t.facts }),
+          submission: t.controls.submission,
           headerEdits: t.headerEdits,
-          queueOnly: t.controls.queueOnly === true,
-          freeze: t.controls.freeze !== undefined,
+          queueOnly: t.controls.queueOnly === true || options.queue_only || tooLoaded(),
+          freeze: t.controls.freeze,
+          ...(parts.rewriteRules.length === 0
+            ? {}
+            : {
+                rewrite: (headers: readonly HeaderField[]) =>
+                  rewriteMessage(
+                    parts.rewriteRules,
+                    { sender: t.facts.sender, recipients: t.recipients, fields: headers },
+                    (sender) => ({ ...scopeOf(), message: { ...t.facts, sender, headers: () => headers } }),
+                    (text) => logs.main(logText(`${writer.id} ${text}`)),
+                  ),
+              }),
           checkData: (headers: () => readonly HeaderField[]) => {
             const result = check('data', options.acl_smtp_data, {
               ...scopeOf(),
@@ -309,14 +423,28 @@ function createSession(parts: EdgeParts, client: ClientFacts): SessionHandler {
             });
             return result === undefined ? undefined : Promise.resolve(result);
           },
-          logRejection,
+          logRejection: log.rejection,
         },
         writer,
       );
     },
 
-    reset() {
+    command(verb, more) {
+      pipelined ||= more;
+      log.command(verb);
+    },
+
+    reset(why) {
+      log.reset(why);
       transaction = undefined;
+    },
+
+    async quit() {
+      const result = await check('quit', options.acl_smtp_quit, scopeOf());
+      const said = result === undefined ? undefined : acceptance(result, 221);
+      return {
+        reply: said ?? reply(221, '2.0.0', `${terms?.hostname ?? main.primaryHostname} closing connection`),
+      };
     },
 
     async vrfy(argument) {
@@ -331,44 +459,22 @@ function createSession(parts: EdgeParts, client: ClientFacts): SessionHandler {
       return { reply: reply(252, '2.5.2', 'Cannot VRFY user, but will accept message and attempt delivery') };
     },
 
-    protocolError(what) {
-      switch (what.kind) {
-        case 'syntax':
-          logs.main(
-            `SMTP protocol error from ${clientField(logged())}: ${logText(what.reason)}: ${logText(what.command)}`,
-          );
-          return;
-        case 'limit':
-          logs.main(`SMTP call from ${clientField(logged())} dropped: ${logText(what.reason)}`);
-          return;
-        case 'timeout':
-          logs.main(
-            `SMTP command timeout on connection from ${clientField(logged())} (${logText(what.during)})`,
-          );
-          return;
-        case 'lost':
-          logs.main(
-            `unexpected disconnection while reading SMTP command from ${clientField(logged())} (${logText(what.during)})`,
-          );
-          return;
-        default:
-          assertNever(what);
-      }
-    },
+    protocolError: log.incident,
 
-    closed() {
+    closed(how) {
+      open.total--;
+      const others = (open.byHost.get(remoteAddress) ?? 1) - 1;
+      if (others > 0) open.byHost.set(remoteAddress, others);
+      else open.byHost.delete(remoteAddress);
       transaction = undefined;
+      log.closed(how);
       gone.abort(clientGone);
     },
   };
 }
 
 /** The same address twice is delivered once, as in Exim, unless the two want different reports (RFC 3461 §4). */
-function samePlace(a: Recipient, b: Recipient): boolean {
-  return (
-    a.address.local === b.address.local &&
-    sameDomain(a.address.domain, b.address.domain) &&
-    a.orcpt === b.orcpt &&
-    JSON.stringify(a.notify) === JSON.stringify(b.notify)
-  );
+function placeOf({ address, orcpt, notify }: Recipient): string {
+  const place = `${address.local}@${lowerAscii(address.domain)}`;
+  return orcpt === undefined && notify === undefined ? place : JSON.stringify([place, orcpt, notify]);
 }

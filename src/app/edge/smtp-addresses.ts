@@ -21,12 +21,19 @@ export function smtpAddresses(options: ConfigModel['main'], oX: string | undefin
     ? given.filter((item) => !isPort(item))
     : options.local_interfaces;
   const numbers = ports.filter((p) => p !== '').map((p) => portNumber(p, 'daemon_smtp_ports'));
-  return interfaces
+  const addresses = interfaces
     .filter((item) => item !== '')
     .flatMap((item) => {
       const { host, port } = readInterface(item);
       return port === undefined ? numbers.map((n) => ({ host, port: n })) : [{ host, port }];
     });
+  if (addresses.length === 0)
+    throw new Error(
+      oX === undefined
+        ? 'local_interfaces names no address to listen on'
+        : `-oX: "${oX}" names no port or interface`,
+    );
+  return addresses;
 }
 
 function readInterface(item: string): { readonly host: string; readonly port?: number } {

@@ -50,6 +50,8 @@ export interface OptionSpec {
   readonly repeat?: string;
   /** The only values there are. */
   readonly oneOf?: readonly string[];
+  /** A command: its words are expanded each by itself, except these, which stand for something else. */
+  readonly words?: readonly string[];
   /** Expanded once, when Mailchute starts: only what is known then may stand in it. */
   readonly atStart?: true;
   readonly status: OptionStatus;

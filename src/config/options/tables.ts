@@ -1,5 +1,17 @@
 /** All option tables in one place, and which drivers there are. */
-import type { RefusedKey } from './reasons.ts';
+import type { IgnoredKey, RefusedKey } from './reasons.ts';
+import {
+  authenticatorOptions,
+  cramMd5Options,
+  cyrusSaslOptions,
+  dovecotOptions,
+  externalOptions,
+  gsaslOptions,
+  heimdalGssapiOptions,
+  plaintextOptions,
+  spaOptions,
+  tlsAuthOptions,
+} from './authenticators.ts';
 import { deliveryMainOptions } from './main-delivery.ts';
 import { smtpMainOptions } from './main-smtp.ts';
 import { systemMainOptions } from './main-system.ts';
@@ -42,14 +54,16 @@ export const aliases: Readonly<Record<SectionKind | 'main', ReadonlyMap<string, 
     ['fail_verify', ['fail_verify_sender', 'fail_verify_recipient']],
   ]),
   transport: new Map(),
+  authenticator: new Map(),
   store: new Map(),
 };
 
-export type SectionKind = 'router' | 'transport' | 'store';
+export type SectionKind = 'router' | 'transport' | 'authenticator' | 'store';
 
 export interface DriverSpec {
   readonly options: OptionTable;
-  readonly status: 'works' | { readonly refused: RefusedKey };
+  /** `ignored`: instances are read and checked, and nobody uses them. */
+  readonly status: 'works' | { readonly refused: RefusedKey } | { readonly ignored: IgnoredKey };
 }
 
 /** A section of driver instances: the options of all of them, and each driver's own. */
@@ -65,11 +79,17 @@ export type NoOptions = Readonly<Record<string, never>>;
 /** Private options of the drivers that work, for the types of the model. */
 export interface RouterTables {
   readonly accept: NoOptions;
+  readonly dnslookup: typeof dnslookupOptions;
+  readonly ipliteral: NoOptions;
   readonly manualroute: typeof manualrouteOptions;
+  readonly redirect: typeof redirectOptions;
 }
 
 export interface TransportTables {
+  readonly appendfile: typeof appendfileOptions;
+  readonly autoreply: typeof autoreplyOptions;
   readonly lmtp: typeof lmtpOptions;
+  readonly pipe: typeof pipeOptions;
   readonly smtp: typeof smtpOptions;
 }
 
@@ -84,12 +104,12 @@ export const routerSection: SectionSpec = {
   options: routerOptions,
   drivers: new Map<string, DriverSpec>([
     ['accept', { options: {}, status: 'works' }],
-    ['dnslookup', { options: dnslookupOptions, status: { refused: 'dns' } }],
-    ['ipliteral', { options: {}, status: refused }],
+    ['dnslookup', { options: dnslookupOptions, status: 'works' }],
+    ['ipliteral', { options: {}, status: 'works' }],
     ['iplookup', { options: iplookupOptions, status: refused }],
     ['manualroute', { options: manualrouteOptions, status: 'works' }],
     ['queryprogram', { options: queryprogramOptions, status: refused }],
-    ['redirect', { options: redirectOptions, status: refused }],
+    ['redirect', { options: redirectOptions, status: 'works' }],
   ]),
 };
 
@@ -97,11 +117,30 @@ export const transportSection: SectionSpec = {
   kind: 'transport',
   options: transportOptions,
   drivers: new Map<string, DriverSpec>([
-    ['appendfile', { options: appendfileOptions, status: refused }],
-    ['autoreply', { options: autoreplyOptions, status: refused }],
+    ['appendfile', { options: appendfileOptions, status: 'works' }],
+    ['autoreply', { options: autoreplyOptions, status: 'works' }],
     ['lmtp', { options: lmtpOptions, status: 'works' }],
-    ['pipe', { options: pipeOptions, status: refused }],
+    ['pipe', { options: pipeOptions, status: 'works' }],
     ['smtp', { options: smtpOptions, status: 'works' }],
+  ]),
+};
+
+const noServer: DriverSpec['status'] = { refused: 'auth' };
+const clientOnly: DriverSpec['status'] = { ignored: 'noClientAuth' };
+
+export const authenticatorSection: SectionSpec = {
+  kind: 'authenticator',
+  options: authenticatorOptions,
+  drivers: new Map<string, DriverSpec>([
+    ['cram_md5', { options: cramMd5Options, status: clientOnly }],
+    ['cyrus_sasl', { options: cyrusSaslOptions, status: noServer }],
+    ['dovecot', { options: dovecotOptions, status: noServer }],
+    ['external', { options: externalOptions, status: clientOnly }],
+    ['gsasl', { options: gsaslOptions, status: noServer }],
+    ['heimdal_gssapi', { options: heimdalGssapiOptions, status: noServer }],
+    ['plaintext', { options: plaintextOptions, status: clientOnly }],
+    ['spa', { options: spaOptions, status: clientOnly }],
+    ['tls', { options: tlsAuthOptions, status: noServer }],
   ]),
 };
 

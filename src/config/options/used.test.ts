@@ -5,7 +5,13 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { listOptions } from '../reference.ts';
 import { ignoredReasons, refusedReasons } from './reasons.ts';
-import { mainOptions, routerSection, storeSection, transportSection } from './tables.ts';
+import {
+  authenticatorSection,
+  mainOptions,
+  routerSection,
+  storeSection,
+  transportSection,
+} from './tables.ts';
 
 const app = path.join(import.meta.dirname, '../../app');
 const code = readdirSync(app, { recursive: true, encoding: 'utf8' })
@@ -18,7 +24,10 @@ const settledHere = new Set(['log_selector']);
 
 test('every option that works is read by the application', () => {
   const unread = listOptions().filter(
-    (o) => o.status === 'works' && !settledHere.has(o.name) && !new RegExp(`\\.${o.name}\\b`).test(code),
+    (o) =>
+      o.status === 'works' &&
+      !settledHere.has(o.name) &&
+      !new RegExp(`(?:\\.|[{,]\\s*)${o.name}\\b`).test(code),
   );
   assert.deepEqual(
     unread.map((o) => `${o.section} ${o.name}`),
@@ -27,7 +36,7 @@ test('every option that works is read by the application', () => {
 });
 
 test('every reason is used', () => {
-  const sections = [routerSection, transportSection, storeSection];
+  const sections = [routerSection, transportSection, authenticatorSection, storeSection];
   const drivers = sections.flatMap((s) => [...s.drivers.values()]);
   const tables = [mainOptions, sections.map((s) => s.options), drivers.map((d) => [d.options, d.status])];
   const used = JSON.stringify(tables);

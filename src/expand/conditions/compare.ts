@@ -1,7 +1,7 @@
 /** Comparisons of texts and numbers, and conditions on one text. */
 import { existsSync } from 'node:fs';
 import { isIPv4, isIPv6 } from 'node:net';
-import { lowerAscii, sameText } from '../ascii.ts';
+import { orderCaseless, sameText } from '../ascii.ts';
 import type { ConditionRow } from '../evaluator.ts';
 import { parseInteger } from '../numbers.ts';
 import { error, type Result } from '../outcome.ts';
@@ -9,14 +9,17 @@ import { compareTexts, unaryCondition } from './helpers.ts';
 
 function lexical(accept: (order: number) => boolean, caseless: boolean): ConditionRow {
   return compareTexts((a, b) => {
-    const x = caseless ? lowerAscii(a) : a;
-    const y = caseless ? lowerAscii(b) : b;
-    return accept(x < y ? -1 : x > y ? 1 : 0);
+    if (caseless) return accept(orderCaseless(a, b));
+    return accept(a < b ? -1 : a > b ? 1 : 0);
   });
 }
 
-function numeric(accept: (a: bigint, b: bigint) => boolean): ConditionRow {
+/** Numbers that need no more than a double holds, and no suffix. */
+const small = /^[0-9]{1,15}$/;
+
+function numeric(accept: (a: bigint | number, b: bigint | number) => boolean): ConditionRow {
   return compareTexts((a, b) => {
+    if (small.test(a) && small.test(b)) return accept(Number(a), Number(b));
     const x = parseInteger(a);
     if (x.kind !== 'integer') return x;
     const y = parseInteger(b);

@@ -5,16 +5,11 @@ import { refusedCondition } from './helpers.ts';
 import { matchConditions } from './match.ts';
 import { structureConditions } from './structure.ts';
 
-/** Refused by name when a configuration is read. */
-const refused: Readonly<Record<string, ConditionRow>> = {
-  ldapauth: refusedCondition,
-  pam: refusedCondition,
-  pwcheck: refusedCondition,
-  radius: refusedCondition,
-  saslauthd: refusedCondition,
-  inbound_srs: refusedCondition,
-};
+/** Conditions of Exim that are refused by name when a configuration is read. */
+export const refusedConditions: readonly string[] = ['ldapauth', 'pam', 'pwcheck', 'radius', 'saslauthd'];
 
 export const conditionTable: ReadonlyMap<string, ConditionRow> = new Map(
-  Object.entries({ ...compareConditions, ...matchConditions, ...structureConditions, ...refused }),
+  Object.entries<ConditionRow>({ ...compareConditions, ...matchConditions, ...structureConditions }).concat(
+    refusedConditions.map((name) => [name, refusedCondition]),
+  ),
 );

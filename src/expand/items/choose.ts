@@ -3,7 +3,9 @@ import type { ItemParts, Ast } from '../ast.ts';
 import { aside, type Compiler, type Evaluator, type ItemRow } from '../evaluator.ts';
 import type { Frame } from '../frame.ts';
 import { parseLookupType, type LookupType } from '../lookup-type.ts';
+import { remember } from '../memory.ts';
 import { error, finish, type Result } from '../outcome.ts';
+import { quotedTypes } from '../quoted.ts';
 import type { LookupAnswer } from '../scope.ts';
 import { taintedNameReason } from '../taint.ts';
 import { compileGroup, groupOr, nothing } from './helpers.ts';
@@ -86,6 +88,9 @@ const lookupItem: ItemRow = {
       type.style === 'query' ? queryLookup(parts, compiler, type) : fileLookup(parts, compiler, type);
     const take = (answer: LookupAnswer, frame: Frame): Result<string> => {
       if (answer.kind === 'defer') return answer;
+      const { authenticated } = answer;
+      if (authenticated !== undefined)
+        remember(frame.scope, 'lookup_dnssec_authenticated', { text: authenticated, tainted: false });
       if (answer.kind === 'missing') return branches.no(frame);
       if (answer.parts === undefined) return branches.yes(frame, answer.value, false);
       const { captures, capturesTainted } = frame;
@@ -103,10 +108,18 @@ const lookupItem: ItemRow = {
 type Ask = (frame: Frame, take: (answer: LookupAnswer, frame: Frame) => Result<string>) => Result<string>;
 
 function queryLookup(parts: ItemParts, compiler: Compiler, type: LookupType): Ask {
-  const query = compileGroup(parts, 0, compiler);
+  const ast = parts.groups[0];
+  const query = ast === undefined ? nothing : compiler.query(ast, type.type);
+  const keyQuoted = ast !== undefined && quotedTypes(ast).length > 0;
   return (frame, take) =>
     aside(query, frame, (key, keyTainted) => {
-      const answer = frame.scope.services.lookup({ ...request(type), key, fileTainted: false, keyTainted });
+      const answer = frame.scope.services.lookup({
+        ...request(type),
+        key,
+        fileTainted: false,
+        keyTainted,
+        ...(keyQuoted ? { keyQuoted } : {}),
+      });
       return answer instanceof Promise ? answer.then((a) => take(a, frame)) : take(answer, frame);
     });
 }
@@ -156,7 +169,7 @@ const envItem: ItemRow = {
     const branches = compiler.branches(name, parts.branches);
     const evaluate: Evaluator = (frame) =>
       aside(key, frame, (text) => {
-        const value = process.env[text.trim()];
+        const value = (frame.scope.main.environment ?? process.env)[text.trim()];
         return value === undefined ? branches.no(frame) : branches.yes(frame, value, false);
       });
     return evaluate;

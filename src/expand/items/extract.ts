@@ -7,6 +7,7 @@ import type { Frame } from '../frame.ts';
 import { jsonElements, jsonMember, unwrapString } from '../json.ts';
 import { error, type Failure, type Outcome, type Result } from '../outcome.ts';
 import type { Parser } from '../parser.ts';
+import { unquoteText } from '../quoted-text.ts';
 import { compileGroup, groupOr } from './helpers.ts';
 
 type Found = string | undefined | Failure;
@@ -25,32 +26,10 @@ function namedField(key: string, text: string): string | undefined {
     if (at >= text.length) return undefined;
     const name = match(/[^\s=]+/y);
     match(/\s*(?:=\s*)?/y);
-    const value = text[at] === '"' ? unquote(match(/"(?:[^"\\]|\\[^])*"?/y)) : match(/\S*/y);
+    const value = text[at] === '"' ? unquoteText(match(/"(?:[^"\\]|\\[^])*"?/y)) : match(/\S*/y);
     if (sameText(name, key)) return value;
     if (name === '' && value === '') return undefined;
   }
-}
-
-const escapes: ReadonlyMap<string, string> = new Map([
-  ['n', '\n'],
-  ['r', '\r'],
-  ['t', '\t'],
-  ['b', '\b'],
-  ['v', '\v'],
-  ['f', '\f'],
-]);
-
-/** Exim manual, "String expansion" of quoted strings: the escapes of quoted option values. */
-function unquote(text: string): string {
-  const inner = text.endsWith('"') && text.length > 1 ? text.slice(1, -1) : text.slice(1);
-  return inner.replace(
-    /\\(?:([0-7]{1,3})|x([0-9A-Fa-f]{1,2})|([^]))/g,
-    (_, octal?: string, hex?: string, c = '') => {
-      if (octal !== undefined) return String.fromCharCode(Number.parseInt(octal, 8) & 0xff);
-      if (hex !== undefined) return String.fromCharCode(Number.parseInt(hex, 16));
-      return escapes.get(c) ?? c;
-    },
-  );
 }
 
 function pick(items: readonly string[], n: number): string | undefined {
@@ -74,10 +53,10 @@ function jsonField(key: string, text: string, unwrap: boolean): Found {
 
 function jsonPart(key: string, text: string): Found {
   if (!/^-?[0-9]+$/.test(key)) return jsonMember(text, key);
-  const n = Number(key);
-  if (n <= 0) return error('first argument of "extract" must be greater than zero');
   const elements = jsonElements(text, false);
-  return 'kind' in elements ? elements : elements[n - 1];
+  if ('kind' in elements) return elements;
+  const n = Number(key);
+  return n > 0 ? elements[n - 1]?.trimEnd() : error('first argument of "extract" must be greater than zero');
 }
 
 function choose(found: Found, branches: BranchEvaluator, frame: Frame, tainted: boolean): Result<string> {

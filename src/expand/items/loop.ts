@@ -1,7 +1,7 @@
 /** `${map`, `${filter`, `${reduce`, `${sort`: items that go over a list. */
 import { readList } from '../../mail/list-text.ts';
 import type { Ast, ItemParts } from '../ast.ts';
-import { lowerAscii } from '../ascii.ts';
+import { orderCaseless } from '../ascii.ts';
 import { aside, type Evaluator, type ItemRow, type Test } from '../evaluator.ts';
 import type { Frame } from '../frame.ts';
 import { formatItems } from '../list-items.ts';
@@ -184,21 +184,25 @@ const orders: ReadonlyMap<string, Order> = new Map<string, Order>([
   ['le', (a, b) => a <= b],
   ['gt', (a, b) => a > b],
   ['ge', (a, b) => a >= b],
-  ['lti', (a, b) => lowerAscii(a) < lowerAscii(b)],
-  ['lei', (a, b) => lowerAscii(a) <= lowerAscii(b)],
-  ['gti', (a, b) => lowerAscii(a) > lowerAscii(b)],
-  ['gei', (a, b) => lowerAscii(a) >= lowerAscii(b)],
+  ['lti', (a, b) => orderCaseless(a, b) < 0],
+  ['lei', (a, b) => orderCaseless(a, b) <= 0],
+  ['gti', (a, b) => orderCaseless(a, b) > 0],
+  ['gei', (a, b) => orderCaseless(a, b) >= 0],
 ]);
 
 const sort: ItemRow = {
   parse(p, name) {
     const groups: Ast[] = [];
+    let start = 0;
     for (const what of ['list', 'comparator', 'extractor']) {
+      p.skipSpace();
+      start = p.position + 1;
       const group = groupOr(p, `missing '{' for ${what} arg of sort`);
       if (group === undefined) return undefined;
       groups.push(group);
     }
-    return closing(p, name) && { groups };
+    const extractor = p.source.slice(start, p.position - 1);
+    return closing(p, name) && { groups, sources: [extractor] };
   },
   compile(parts, compiler) {
     const list = compileGroup(parts, 0, compiler);
@@ -215,6 +219,8 @@ const sort: ItemRow = {
           const r = forEachItem(items, tainted, extractor, (key) => void keys.push(key), frame, 'sort');
           return settle(r, () => {
             frame.tainted = kept || (tainted && items.length > 0);
+            // To Exim an empty key is none.
+            if (keys.includes('')) return error(`field-extract in sort: "${parts.sources?.[0] ?? ''}"`);
             return sorted(items, keys, before, separator);
           });
         }),

@@ -1,12 +1,16 @@
 /** Items that make a text of their arguments. */
+import { isUtf8 } from 'node:buffer';
 import { createHmac } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { authenticationResults } from '../authentication-results.ts';
 import { callAcl } from '../acl-call.ts';
 import { aside, type ItemRow } from '../evaluator.ts';
 import type { Frame } from '../frame.ts';
 import { quoteItem } from '../list-items.ts';
+import { matchInFrame } from '../match-budget.ts';
 import { bounded, error, finish, maxTextOctets, type Outcome, type Result } from '../outcome.ts';
 import { compileRegex, type Regex } from '../regex.ts';
+import { encodeSrs } from '../srs.ts';
 import { lengthOf, numericHash, substring, textualHash } from '../substrings.ts';
 import { systemErrorText } from '../system-error.ts';
 import { taintedNameReason } from '../taint.ts';
@@ -45,6 +49,25 @@ function translate(text: string, from: string, to: string): string {
   return out;
 }
 
+/** Only the subject's taint counts: the result is a changed copy of it. */
+const tr: ItemRow = {
+  parse: groupsItem(3, 3, () => '').parse,
+  compile(parts, compiler) {
+    const subject = compileGroup(parts, 0, compiler);
+    const from = compileGroup(parts, 1, compiler);
+    const to = compileGroup(parts, 2, compiler);
+    return (frame) =>
+      aside(subject, frame, (text, tainted) =>
+        aside(from, frame, (f) =>
+          aside(to, frame, (t): Result<string> => {
+            if (tainted) frame.tainted = true;
+            return translate(text, f, t);
+          }),
+        ),
+      );
+  },
+};
+
 interface Substitution {
   readonly subject: string;
   readonly replacement: string;
@@ -59,7 +82,7 @@ interface Substitution {
 function substituteFrom(regex: Regex, s: Substitution, frame: Frame): Result<string> {
   for (;;) {
     if (s.at > s.subject.length) break;
-    const found = regex.match(s.subject, s.at, s.afterEmpty);
+    const found = matchInFrame(regex, frame, s.subject, s.at, s.afterEmpty);
     if (found?.kind === 'error') return found;
     if (found === undefined) {
       if (!s.afterEmpty) break;
@@ -166,8 +189,12 @@ const hmac: ItemRow = groupsItem(
 const acl: ItemRow = groupsItem(1, 10, (texts, frame) => callAcl(texts, frame, () => undefined));
 
 /** A Maildir++ folder name: levels parted by dots, octets above 127 in modified UTF-7 (RFC 3501 §5.1.3). */
-function imapFolder(text: string, separator: string): string {
+function imapFolder(text: string, separator: string): Outcome<string> {
+  const illegal = /[./]/.exec(text.replaceAll(separator, ''))?.[0];
+  if (illegal !== undefined) return error(`imapfolder: illegal character '${illegal}'`);
   const name = text.replaceAll(separator, '.');
+  if (!isUtf8(Buffer.from(name, 'latin1')))
+    return error('imapfolder: iconv() failed to convert from UTF-8: Invalid argument');
   return Buffer.from(name, 'latin1')
     .toString('utf8')
     .replace(/&|[^\x20-\x7e]+/g, (m) => {
@@ -182,15 +209,19 @@ export const textItems: Readonly<Record<string, ItemRow>> = {
   substr: numbered(3, true, substring),
   hash: numbered(3, false, (s, n, m) => textualHash(s, n, m ?? 26)),
   nhash: numbered(3, false, numericHash, true),
-  tr: groupsItem(3, 3, ([text = '', from = '', to = '']) => translate(text, from, to)),
+  tr,
   sg,
   hmac,
   readfile,
   acl,
+  srs_encode: groupsItem(3, 3, ([secret = '', returnPath = '', host = '']) =>
+    encodeSrs(secret, returnPath, host),
+  ),
+  authresults: groupsItem(1, 1, ([server = ''], frame) => authenticationResults(server, frame)),
   listquote: groupsItem(2, 2, ([separator = '', text = '']) =>
     separator === '' ? text : quoteItem(text, separator.charAt(0)),
   ),
-  imapfolder: groupsItem(1, 2, ([text = '', separator = '/']) =>
+  imapfolder: groupsItem(1, 3, ([text = '', separator = '/']) =>
     separator.length === 1
       ? imapFolder(text, separator)
       : error(`IMAP folder separator must be one character, found "${separator}"`),

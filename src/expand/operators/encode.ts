@@ -39,11 +39,17 @@ const digits62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 const digits32 = 'abcdefghijklmnopqrstuvwxyz234567';
 const word = 2n ** 64n;
 
+/** As strtoull reads a number: the largest one for larger ones, from the other end for negative ones. */
+function unsigned(text: string): bigint {
+  const value = BigInt(text.trim() === '' ? 0 : text.trim().replace(/^[-+]/, ''));
+  const size = value >= word ? word - 1n : value;
+  return text.trim().startsWith('-') && value < word ? BigInt.asUintN(64, -size) : size;
+}
+
 function toBase(text: string, digits: string): string {
   const base = BigInt(digits.length);
   let out = '';
-  for (let rest = BigInt(text === '' ? 0 : text); rest > 0n; rest /= base)
-    out = digits.charAt(Number(rest % base)) + out;
+  for (let rest = unsigned(text); rest > 0n; rest /= base) out = digits.charAt(Number(rest % base)) + out;
   return out;
 }
 
@@ -54,7 +60,7 @@ function fromBase(text: string, digits: string): string | undefined {
     if (digit < 0) return undefined;
     value = (value * BigInt(digits.length) + BigInt(digit)) % word;
   }
-  return String(value);
+  return String(BigInt.asIntN(64, value));
 }
 
 /** As wide as Exim's fields: zeros in front, or digits lost in front. Width 0 is as wide as needed. */
@@ -65,7 +71,7 @@ function fit(digits: string, width: number): string {
 function encodeBase(name: string, digits: string, width: number): OperatorRow {
   return {
     apply: (s) =>
-      /^[0-9]*$/.test(s)
+      /^(?:\s*[-+]?[0-9]+)?$/.test(s)
         ? fit(toBase(s, digits), width)
         : error(`argument for ${name} operator is "${s}", which is not a decimal number`),
     cleans: true,

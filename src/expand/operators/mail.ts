@@ -34,12 +34,12 @@ function addresses(text: string): Outcome<string> {
 const octetText = (octets: Uint8Array): string => octets.join('.');
 
 function mask(text: string, argument: string | undefined): Outcome<string> {
-  const [address = '', bitsText] = text.split('/');
+  const [address = '', bitsText, more] = text.split('/');
   const octets = ipOctets(address);
   if (octets === undefined) return error(`"${text}" is not an IP address`);
   if (bitsText === undefined) return error(`missing mask value in "${text}"`);
   if (bitsText === '') return error(`missing mask value in "${text}"`);
-  if (!/^[0-9]+$/.test(bitsText)) return error(`"${text}" is not an IP address`);
+  if (more !== undefined || !/^\s*\+?[0-9]+$/.test(bitsText)) return error(`"${text}" is not an IP address`);
   const bits = Number(bitsText);
   if (bits > octets.length * 8) return error(`mask value too big in "${text}"`);
   const masked = maskOctets(octets, bits);
@@ -51,7 +51,8 @@ function mask(text: string, argument: string | undefined): Outcome<string> {
 function reverseIp(text: string): Outcome<string> {
   const octets = ipOctets(text);
   if (octets === undefined) return error(`reverse_ip() not given an IP address [${text}]`);
-  if (octets.length === 4) return octetText(octets.toReversed());
+  const mapped = octets.length === 16 && /^0{20}ffff/.test(Buffer.from(octets).toString('hex'));
+  if (octets.length === 4 || mapped) return octetText(octets.slice(-4).toReversed());
   return Array.from(Buffer.from(octets).toString('hex')).toReversed().join('.');
 }
 

@@ -52,13 +52,19 @@ function statText(path: string): Outcome<string> {
     const s = statSync(Buffer.from(path, 'latin1'));
     const seconds = (ms: number): number => Math.floor(ms / 1000);
     return (
-      `mode=${(s.mode & 0o7777).toString(8).padStart(4, '0')} smode=${symbolicMode(s)} inode=${s.ino} device=${s.dev} ` +
+      `mode=${(s.mode & 0o77777).toString(8).padStart(4, '0')} smode=${symbolicMode(s)} inode=${s.ino} device=${s.dev} ` +
       `links=${s.nlink} uid=${s.uid} gid=${s.gid} size=${s.size} atime=${seconds(s.atimeMs)} ` +
       `mtime=${seconds(s.mtimeMs)} ctime=${seconds(s.ctimeMs)}`
     );
   } catch (e) {
     return error(`stat(${path}) failed: ${systemErrorText(e)}`);
   }
+}
+
+/** Exim keeps a time in 32 bits. */
+function seconds(text: string): number {
+  const value = BigInt(text === '' ? 0 : text);
+  return Number(BigInt.asIntN(32, value >= 2n ** 64n ? -1n : value));
 }
 
 export const numberOperators: Readonly<Record<string, OperatorRow>> = {
@@ -76,7 +82,7 @@ export const numberOperators: Readonly<Record<string, OperatorRow>> = {
   time_interval: {
     apply: (s) =>
       /^[0-9]*$/.test(s)
-        ? formatInterval(Number(s))
+        ? formatInterval(seconds(s))
         : error(`string "${s}" is not a positive number in "time_interval" operator`),
     cleans: true,
   },

@@ -31,12 +31,15 @@ export function findOperator(
   return row === undefined ? undefined : { name, argument, row };
 }
 
+/** Types that neither Mailchute nor Debian's Exim has: an unknown name to both. */
+const notThere: ReadonlySet<string> = new Set(['ibase', 'nisplus', 'oracle', 'testdb', 'whoson']);
+
 /** `${quote_pgsql:`: the quoting rules of a lookup type (Exim manual, "Quoting lookup data"). */
 const quoteRow: OperatorRow = {
   check(argument = '') {
     const [type = '', ...rest] = argument.split('_');
     const option = rest.length === 0 ? undefined : rest.join('_');
-    if (findLookupType(type) === undefined) return `unknown lookup type "${type}"`;
+    if (findLookupType(type) === undefined || notThere.has(type)) return `unknown lookup type "${type}"`;
     return quoteForLookup(type, '', option) === undefined
       ? `"${option ?? ''}" unrecognized after "\${quote_${type}"`
       : undefined;

@@ -26,7 +26,7 @@ function quoteLocalPart(text: string): string {
 
 /** The numbers after the underscore: `_3_2`, `_-1`. Exim takes a missing digit for 0. */
 function numbers(argument: string | undefined): readonly [number, number | undefined] | undefined {
-  const found = /^(-?)([0-9]*)(?:_([0-9]*))?$/.exec(argument ?? '');
+  const found = /^(-?)([0-9]*)(?:_([0-9]+))?$/.exec(argument ?? '');
   if (found === null) return undefined;
   const [, sign, first, second] = found;
   return [
@@ -113,7 +113,7 @@ export const textOperators: Readonly<Record<string, OperatorRow>> = {
   from_utf8: { apply: fromUtf8 },
   expand: {
     apply(s, _argument, frame) {
-      if (frame.tainted)
+      if (frame.tainted && s !== '')
         return error(`internal expansion of "${s}" failed: attempt to expand tainted string '${s}'`);
       const r = frame.expandText(s, frame);
       return r instanceof Promise ? r.then((v) => internal(s, v)) : internal(s, r);

@@ -16,8 +16,8 @@ const addressDataTainted = (f: Frame): boolean => f.scope.address?.addressDataTa
 
 /** The varying part of an affix cannot be told here, so an affix counts as tainted, which is the safe side. */
 export const addressVariables: Readonly<Record<string, VariableRow>> = {
-  local_part: wire((a) => unquoteLocalPart(a.local)),
-  domain: wire((a) => lowerAscii(a.domain)),
+  local_part: wire((a) => (a.asWritten === true ? a.local : unquoteLocalPart(a.local))),
+  domain: wire((a) => (a.asWritten === true ? a.domain : lowerAscii(a.domain))),
   local_part_data: {
     ...clean((a) => a.localPartData),
     tainted: (f) => f.scope.address?.localPartDataTainted === true,
@@ -25,8 +25,8 @@ export const addressVariables: Readonly<Record<string, VariableRow>> = {
   domain_data: { ...clean((a) => a.domainData), tainted: (f) => f.scope.address?.domainDataTainted === true },
   local_part_prefix: wire((a) => a.prefix),
   local_part_suffix: wire((a) => a.suffix),
-  local_part_prefix_v: wire(() => ''),
-  local_part_suffix_v: wire(() => ''),
+  local_part_prefix_v: wire((a) => a.prefixWild),
+  local_part_suffix_v: wire((a) => a.suffixWild),
   original_local_part: wire((a) =>
     unquoteLocalPart(a.original?.local ?? `${a.prefix ?? ''}${a.local}${a.suffix ?? ''}`),
   ),

@@ -44,5 +44,10 @@ export const connectionVariables: Readonly<Record<string, VariableRow>> = {
   received_port: clean((c) => port(c.interfacePort), '-1'),
   interface_port: clean((c) => port(c.interfacePort), '-1'),
   received_protocol: clean((c) => c.protocol),
-  authenticated_id: wire((c) => c.authenticatedId),
+  host_lookup_deferred: clean((c) => (c.hostLookup === 'deferred' ? '1' : '0'), '0'),
+  host_lookup_failed: clean((c) => (c.hostLookup === 'failed' ? '1' : '0'), '0'),
+  authenticated_id: {
+    read: (f) => f.scope.connection?.authenticatedId ?? f.scope.extra?.get('authenticated_id')?.text ?? '',
+    tainted: true,
+  },
 };

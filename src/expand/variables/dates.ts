@@ -16,9 +16,16 @@ function zone(d: Date): string {
 
 /** Format name -> text for a moment. */
 export const dates: {
-  readonly [name in 'bsdInbox' | 'epoch' | 'full' | 'log' | 'logfile' | 'zone' | 'zulu']: (d: Date) => string;
+  readonly [name in 'bsdInbox' | 'certificate' | 'epoch' | 'full' | 'log' | 'logfile' | 'zone' | 'zulu']: (
+    d: Date,
+  ) => string;
 } = {
   bsdInbox: (d) => `${weekday(d)} ${month(d)} ${two(d.getDate())} ${clock(d)} ${d.getFullYear()}`,
+  // Always in GMT.
+  certificate: (d) => {
+    const [, day, m, year, time] = d.toUTCString().split(' ');
+    return `${m} ${day} ${time} ${year} GMT`;
+  },
   epoch: (d) => String(Math.floor(d.getTime() / 1000)),
   full: (d) => `${weekday(d)}, ${two(d.getDate())} ${month(d)} ${d.getFullYear()} ${clock(d)} ${zone(d)}`,
   log: (d) => `${d.getFullYear()}-${two(d.getMonth() + 1)}-${two(d.getDate())} ${clock(d)}`,

@@ -29,7 +29,7 @@ function space(what: 'kilobytes' | 'inodes'): VariableRow {
 
 export const mainVariables: Readonly<Record<string, VariableRow>> = {
   primary_hostname: row((f) => f.scope.main.primaryHostname),
-  smtp_active_hostname: row((f) => f.scope.main.primaryHostname),
+  smtp_active_hostname: row((f) => f.scope.connection?.activeHostname ?? f.scope.main.primaryHostname),
   qualify_domain: row((f) => f.scope.main.qualifyDomain),
   qualify_recipient: row((f) => f.scope.main.qualifyRecipient),
   spool_directory: row((f) => f.scope.main.spoolDirectory),

@@ -13,6 +13,18 @@ const clean = (read: Read, otherwise = ''): VariableRow => ({
 });
 const wire = (read: Read): VariableRow => ({ ...clean(read), tainted: true });
 
+const sender = (read: Read): VariableRow => ({
+  ...clean(read),
+  tainted: (f) => f.scope.message?.senderClean !== true,
+});
+
+/** `message_body_newlines` off: newlines and zero octets read as spaces. */
+const visible = (text: string): string => text.replace(/[\n\0]/g, ' ');
+
+function headerLines(m: MessageFacts): number {
+  return (m.headers?.() ?? []).reduce((n, h) => n + h.raw.split('\n').length - 1, 0);
+}
+
 const seconds = (ms: number): string => String(Math.floor(ms / 1000));
 const list = (addresses: readonly Address[]): string => addresses.map(formatAddress).join(', ');
 
@@ -20,12 +32,17 @@ export const messageVariables: Readonly<Record<string, VariableRow>> = {
   message_exim_id: clean((m) => m.id),
   message_id: clean((m) => m.id),
   message_size: clean((m) => String(m.size >= 0 ? m.size : m.declaredSize), '0'),
-  message_age: clean((m) => seconds(Date.now() - m.receivedAtMs), '0'),
+  message_age: clean((m) => (m.receivedAtMs === 0 ? '0' : seconds(Date.now() - m.receivedAtMs)), '0'),
   received_time: clean((m) => seconds(m.receivedAtMs), '0'),
-  sender_address: wire((m) => formatAddress(m.sender)),
-  sender_address_local_part: wire((m) => m.sender?.local),
-  sender_address_domain: wire((m) => m.sender?.domain),
-  return_path: wire((m) => formatAddress(m.sender)),
+  sender_address: sender((m) => formatAddress(m.sender)),
+  sender_address_local_part: sender((m) => m.sender?.local),
+  sender_address_domain: sender((m) => m.sender?.domain),
+  // Known while an address is routed or delivered.
+  return_path: sender((m, f) => {
+    const { address } = f.scope;
+    if (address === undefined) return '';
+    return formatAddress(address.returnPath === undefined ? m.sender : address.returnPath);
+  }),
   recipients: wire((m) => list(m.recipients)),
   recipients_count: clean((m) => String(m.recipients.length), '0'),
   rcpt_count: clean((m) => String(m.rcptCount), '0'),
@@ -34,6 +51,13 @@ export const messageVariables: Readonly<Record<string, VariableRow>> = {
     (m) => m.headers && String(m.headers().filter((h) => h.name.toLowerCase() === 'received').length),
     '0',
   ),
+  message_body: wire((m) => m.body && visible(m.body().start)),
+  message_body_end: wire((m) => m.body && visible(m.body().end)),
+  message_body_size: clean((m) => m.body && String(m.body().octets), '0'),
+  body_linecount: clean((m) => m.body && String(m.body().lines), '0'),
+  body_zerocount: clean((m) => m.body && String(m.body().zeroOctets), '0'),
+  max_received_linelength: clean((m) => m.body && String(m.body().longestLine), '0'),
+  message_linecount: clean((m) => m.body && String(m.body().lines + headerLines(m) + 1), '0'),
   message_headers: wire((_, f) => allHeaders(f.scope, true)),
   message_headers_raw: wire((_, f) => allHeaders(f.scope, false)),
   reply_address: wire((_, f) => {

@@ -2,7 +2,7 @@
  * `mailchute/lmtp/client`: an LMTP client (RFC 2033) with PIPELINING and CHUNKING, one outcome per recipient by position.
  *
  *     const pool = createLmtpPool();
- *     const sent = await pool.send({ kind: 'unix', path: '/run/lmtp' }, { envelope, content: messageFromBytes(bytes) }, {});
+ *     const sent = await pool.send({ kind: 'unix', path: '/run/lmtp' }, { envelope, content: messageFromBytes(bytes) });
  *     if (sent.kind === 'done') sent.result.recipients.forEach((r, i) => console.log(i, r.kind));
  *     await pool.close();
  */

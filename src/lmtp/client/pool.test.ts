@@ -37,7 +37,7 @@ test('a connection is used again, without RSET after a complete transaction and 
   const server = disposed(
     t,
     await startScriptedServer({
-      ...all,
+      helo: () => extensions.pipelining,
       rcpt: (path) => (path.startsWith('bad') ? '550 5.1.1 no\r\n' : '250 ok\r\n'),
     }),
   );
@@ -45,29 +45,32 @@ test('a connection is used again, without RSET after a complete transaction and 
   assert.deepEqual(kinds(await pool.send(server.endpoint, to('a'), {})), ['accepted']);
   assert.deepEqual(kinds(await pool.send(server.endpoint, to('a'), {})), ['accepted']);
   assert.equal(server.commands.includes('RSET'), false);
-  // Nobody accepted: the server answers the BDAT all the same, and RSET clears up.
   assert.deepEqual(kinds(await pool.send(server.endpoint, to('bad'), {})), ['refused']);
   assert.deepEqual(kinds(await pool.send(server.endpoint, to('bad', 'a'), {})), ['refused', 'accepted']);
   assert.equal(server.commands.filter((c) => c === 'RSET').length, 1);
   assert.equal(server.connections, 1);
 });
 
-test('a server that says nothing to BDAT for nobody is got back into step by RSET', async (t) => {
-  const server = disposed(
-    t,
-    await startScriptedServer({
-      ...all,
-      rcpt: (p) => (p.startsWith('bad') ? '550 no\r\n' : '250 ok\r\n'),
-      contentForNobody: '',
-    }),
-  );
-  const pool = disposed(t, createLmtpPool({ maxPerEndpoint: 1 }));
-  for (let i = 0; i < 3; i++) {
-    assert.deepEqual(kinds(await pool.send(server.endpoint, to('bad'), {})), ['refused']);
-    assert.deepEqual(kinds(await pool.send(server.endpoint, to('good'), {})), ['accepted']);
-  }
-  assert.equal(server.connections, 1);
-});
+for (const contentForNobody of ['', '503 5.5.1 nobody\r\n', '250 ok\r\n'])
+  test(`a connection on which nobody was accepted after BDAT is not used again: ${contentForNobody.trim() || 'no answer'}`, async (t) => {
+    const server = disposed(
+      t,
+      await startScriptedServer({
+        ...all,
+        rcpt: (p) => (p.startsWith('bad') ? '550 no\r\n' : '250 ok\r\n'),
+        contentForNobody,
+      }),
+    );
+    const pool = disposed(t, createLmtpPool({ maxPerEndpoint: 1 }));
+    for (let i = 0; i < 3; i++) {
+      assert.deepEqual(kinds(await pool.send(server.endpoint, to('bad'), {})), ['refused']);
+      assert.deepEqual(kinds(await pool.send(server.endpoint, to('good', 'bad'), {})), [
+        'accepted',
+        'refused',
+      ]);
+    }
+    assert.equal(server.connections, 4);
+  });
 
 test('a peer that restarted is noticed while the connection lies idle, or by the first command', async (t) => {
   const server = disposed(t, await startScriptedServer(all));

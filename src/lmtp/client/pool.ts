@@ -28,6 +28,7 @@ export function createLmtpPool(options: Partial<PoolOptions> = {}): LmtpPool {
           o.commandTimeoutMs ?? defaultCommandTimeoutMs,
         ),
       resetTimeoutMs: (o) => o.commandTimeoutMs ?? defaultCommandTimeoutMs,
+      defaults: {},
     },
     options,
   );

@@ -114,6 +114,16 @@ describe('createLmtpServer', () => {
     await s.close();
   });
 
+  it('keeps a reply of the handler on its line, whatever is in it', async () => {
+    const s = await serve({
+      rcpt: async () => reply(250, '2.1.5', 'a\r\n550 b\u010d\u010a550 c\0'),
+      deliver: async () => [{ code: 451, lines: ['x\n550 y', 'z\r'] }],
+    });
+    const lines = await session(s.listener, envelope(1), 'DATA\r\nx\r\n.\r\n');
+    assert.deepEqual(lines.slice(1), ['250 2.1.5 a??550 b??550 c?', '354 OK', '451-x?550 y', '451 z?']);
+    await s.close();
+  });
+
   it('answers 451 for each recipient where temporary storage fails', async () => {
     const s = await serve(
       {},

@@ -1,4 +1,7 @@
-/** An LMTP server to embed: `import { createLmtpServer } from 'mailchute/lmtp/server'`. */
+/**
+ * `mailchute/lmtp/server`: an LMTP server (RFC 2033) to embed. It speaks the protocol and keeps the bounds; a handler
+ * says who exists and stores the message, with one reply per recipient by position. docs/library.md has an example.
+ */
 import { listen, type ListenAddress, type Listener, type ListenOptions } from '../../net/listen.ts';
 import type { LmtpHandler } from './handler.ts';
 import type { LmtpServerOptions } from './options.ts';
@@ -6,7 +9,7 @@ import { runLmtpSession } from './session.ts';
 
 export type { Address, ReversePath } from '../../mail/address.ts';
 export { formatAddress, formatPath } from '../../mail/address.ts';
-export type { Envelope, Recipient } from '../../mail/envelope.ts';
+export type { DsnNotify, Envelope, Recipient } from '../../mail/envelope.ts';
 export { MailError } from '../../mail/mail-error.ts';
 export type { MessageSource } from '../../mail/message-source.ts';
 export type { EnhancedStatus, Reply } from '../../mail/reply.ts';
@@ -15,6 +18,7 @@ export type { ListenAddress, Listener, ListenOptions } from '../../net/listen.ts
 export type { LmtpClientFacts, LmtpHandler, LmtpTransaction } from './handler.ts';
 export type { LmtpIncident, LmtpLimits, LmtpServerOptions } from './options.ts';
 
+/** Listens at any number of addresses; all sessions share one handler. */
 export interface LmtpServer {
   /** Listens at one more address. Throws MailError('CONNECT') where it cannot be had. */
   listen(at: ListenAddress, options?: ListenOptions): Promise<Listener>;

@@ -85,10 +85,22 @@ export function one(code: number, status: EnhancedStatus | undefined, text: stri
   return status === undefined ? { code, lines: [text] } : { code, status, lines: [text] };
 }
 
-/** The wire form, cut so that the whole reply stays within {@link maxReplyOctets}. */
-export function formatBounded(reply: Reply): string {
+/**
+ * The wire form, cut so that the whole reply stays within {@link maxReplyOctets}. Whatever a handler put into a line, it
+ * stays one line: what is no printable octet becomes `?`.
+ */
+export function formatBounded(given: Reply): string {
+  const reply = given.lines.some((line) => unprintable.test(line)) ? printable(given) : given;
   const text = formatReply(reply);
   if (text.length <= maxReplyOctets) return text;
   const first = `${reply.code} ${reply.status === undefined ? '' : `${reply.status} `}${reply.lines[0]}`;
   return `${first.length <= maxReplyOctets - 2 ? first : `${first.slice(0, maxReplyOctets - 5)}...`}\r\n`;
+}
+
+/** A character above 255 would be written as its low octet, which may be a line end. */
+const unprintable = /[^\t\x20-\x7e\x80-\xff]/;
+
+function printable(reply: Reply): Reply {
+  const [first, ...rest] = reply.lines.map((line) => line.replace(new RegExp(unprintable, 'g'), '?'));
+  return { ...reply, lines: [first ?? '', ...rest] };
 }

@@ -1,17 +1,21 @@
 // Each driver against the contract, and what is peculiar to it.
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { after, describe, it } from 'node:test';
-import { assert as check, constantFrom, property, string } from 'fast-check';
+import { assert as check, constantFrom, nat, property, string, uint8Array } from 'fast-check';
 import { compileRegex } from '../../expand/regex.ts';
 import { lookupContract, type LookupSubject } from '../contract.ts';
+import { cdbFile } from '../../../test/support/cdb-file.ts';
+import { createCdb } from './cdb.ts';
 import { createDsearch } from './dsearch.ts';
 import { createJson } from './json.ts';
 import { readEntries, type Entry } from './line-file.ts';
 import { createLsearch } from './lsearch.ts';
 import { createPasswd } from './passwd.ts';
+import { createSqlite, floatText } from './sqlite.ts';
 import { createIplsearch, createNwildlsearch, createWildlsearch, type WildServices } from './wildlsearch.ts';
 
 const folders: string[] = [];
@@ -85,6 +89,31 @@ const contracts: Readonly<Record<string, () => LookupSubject>> = {
     absent: 'a:c',
     unusable: '/nonexistent/file',
   }),
+  cdb: () => {
+    const file = path.join(folder(), 'data.cdb');
+    const records = Array.from({ length: 1000 }, (_, i) => [`key${i}`, `value${i}`] as const);
+    writeFileSync(file, cdbFile([...records, ['caf\xe9', 'octets\n\0\xff'], ['key1', 'second']]));
+    return {
+      driver: createCdb(),
+      file,
+      present: { key: 'caf\xe9', value: 'octets\n\0\xff' },
+      absent: 'key1000',
+      unusable: '/nonexistent/data.cdb',
+    };
+  },
+  sqlite: () => {
+    const file = path.join(folder(), 'data.db');
+    const database = new DatabaseSync(file);
+    database.exec("create table t(a text, b text); insert into t values ('x', 'caf\u00e9')");
+    database.close();
+    return {
+      driver: createSqlite({ file }),
+      file: '',
+      present: { key: "select b from t where a='x'", value: 'caf\xc3\xa9' },
+      absent: "select b from t where a='y'",
+      deferred: 'nonsense',
+    };
+  },
   passwd: () => ({
     driver: createPasswd(fileOf('joe:x:1000:1000:Joe:/home/joe:/bin/sh\nbroken\n')),
     file: '',
@@ -128,8 +157,8 @@ describe('lsearch', () => {
     assert.equal((await driver.find(fileOf('a: 1\n'), 'a', [])).kind, 'unusable');
   });
 
-  it('reads continuations over comments and empty lines, quoted keys and the first of two entries', () => {
-    const file = fileOf('a: 1,\n  2,\n# c\n\n\t3\n"b c": 4\n"d\\"\\x41": 5\ne\na: no\n  f: 6');
+  it('reads continuations up to a comment or an empty line, quoted keys and the first of two entries', () => {
+    const file = fileOf('a: 1,\n  2,\n\t3\n# c\n  4\n\n  5\n"b c": 4\n"d\\"\\x41": 5\ne\na: no\n  f: 6');
     const driver = createLsearch();
     const get = (key: string): unknown => driver.find(file, key, []);
     assert.deepEqual(get('A'), { kind: 'found', value: '1, 2, 3' });
@@ -152,6 +181,81 @@ describe('lsearch', () => {
         },
       ),
     );
+  });
+});
+
+describe('cdb', () => {
+  it('finds every record, of equal keys the first, and sees a new file', () => {
+    const file = path.join(folder(), 'data.cdb');
+    writeFileSync(
+      file,
+      cdbFile([...Array.from({ length: 300 }, (_, i) => [`k${i}`, `v${i}`] as const), ['k1', 'no']]),
+    );
+    const driver = createCdb();
+    for (let i = 0; i < 300; i++)
+      assert.deepEqual(driver.find(file, `k${i}`, []), { kind: 'found', value: `v${i}` });
+    const next = `${file}.new`;
+    writeFileSync(next, cdbFile([['k1', 'changed']]));
+    renameSync(next, file);
+    assert.deepEqual(driver.find(file, 'k1', []), { kind: 'found', value: 'changed' });
+    assert.deepEqual(driver.find(file, 'k2', []), { kind: 'missing' });
+  });
+
+  it('says of any file that is no cdb what is wrong, and never throws', () => {
+    const file = path.join(folder(), 'data.cdb');
+    const good = cdbFile([['a', 'b']]);
+    check(
+      property(uint8Array({ maxLength: 2100 }), nat(2100), (octets, at) => {
+        const broken = Buffer.from(good);
+        broken.set(octets.subarray(0, Math.max(0, broken.length - at)), Math.min(at, broken.length));
+        for (const content of [broken, Buffer.from(octets)]) {
+          rmSync(file, { force: true });
+          writeFileSync(file, content);
+          const driver = createCdb();
+          const { kind } = driver.find(file, 'a', []) as { readonly kind: string };
+          void driver.close?.();
+          assert.ok(['found', 'missing', 'defer', 'unusable'].includes(kind));
+        }
+      }),
+      { numRuns: 50 },
+    );
+    writeFileSync(file, 'short');
+    assert.deepEqual(createCdb().find(file, 'a', []), {
+      kind: 'unusable',
+      reason: `${file} is too short for a cdb file`,
+    });
+  });
+});
+
+describe('sqlite', () => {
+  it('waits for a lock no longer than it may, and lets others go on meanwhile', async () => {
+    const file = path.join(folder(), 'data.db');
+    const database = new DatabaseSync(file);
+    database.exec("create table t(a text); insert into t values ('x'); begin exclusive");
+    const driver = createSqlite({ file, lockTimeoutMs: 100 });
+    const blocked = driver.find('', 'select a from t', []);
+    assert.deepEqual(await blocked, { kind: 'defer', reason: 'sqlite: database is locked' });
+    const waiting = createSqlite({ file, lockTimeoutMs: 20_000 }).find('', 'select a from t', []);
+    database.exec('commit');
+    assert.deepEqual(await waiting, { kind: 'found', value: 'x' });
+    database.close();
+  });
+
+  it('takes no file from a query that holds quoted text from the wire', async () => {
+    const answer = await createSqlite().find('', '/tmp/x.db select 1', [], true);
+    assert.equal(answer.kind, 'unusable');
+  });
+
+  it('writes numbers as SQLite does', () => {
+    const rows = [
+      [1.5, '1.5'],
+      [100, '100.0'],
+      [-0.000012, '-1.2e-05'],
+      [0.0001, '0.0001'],
+      [1e15, '1.0e+15'],
+      [123456789.125, '123456789.125'],
+    ] as const;
+    for (const [value, text] of rows) assert.equal(floatText(value), text);
   });
 });
 

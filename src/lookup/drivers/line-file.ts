@@ -21,7 +21,9 @@ export function readEntries(text: string, take: (entry: Entry) => void): void {
     const end = newline < 0 ? text.length : newline;
     const first = text.charCodeAt(at);
     if (first === 0x23 || end === at) {
-      // Comments and empty lines count for nothing, even between an entry and its continuation.
+      // The manual lets comments and empty lines stand within an entry; to Exim 4.96 they end it.
+      emit();
+      line = undefined;
     } else if (space(first)) {
       const more = text.slice(at, end).trim();
       if (line !== undefined && more !== '') line = `${line.trimEnd()} ${more}`;

@@ -124,9 +124,15 @@ export function createIplsearch(cacheOptions: FileCacheOptions = {}): LookupDriv
     find(file, key, options): DriverAnswer {
       const got: FileContent<readonly Network[]> = cache.get(file);
       if (got.kind !== 'content') return got;
-      const family = familyOf(key);
-      if (family === undefined) return { kind: 'missing' };
-      const found = got.content.find((n) => n.family === family && n.block.check(key, family));
+      // An IPv4 address that came in on an IPv6 socket counts as what it is.
+      const address = key.replace(/^::ffff:(?=.*\.)/i, '');
+      const family = familyOf(address);
+      if (family === undefined)
+        return {
+          kind: 'defer',
+          reason: `"${key}" is not a valid iplsearch key (an IP address is wanted): in a host list, use net-iplsearch`,
+        };
+      const found = got.content.find((n) => n.family === family && n.block.check(address, family));
       return found === undefined
         ? { kind: 'missing' }
         : { kind: 'found', value: entryText(found.entry, options) };

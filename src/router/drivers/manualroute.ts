@@ -1,7 +1,6 @@
 /** The manualroute router: hosts by domain, from rules in the configuration or from data (Exim manual, "The manualroute router"). */
 import { expandText } from '../../expand/expand.ts';
 import type { Awaitable, ExpandScope, ExtraValue } from '../../expand/scope.ts';
-import type { Domain } from '../../mail/address.ts';
 import type { RouteHost } from '../../mail/route-host.ts';
 import type { RouteOutcome, RouteRequest, RouterDriver } from '../router.ts';
 import type { HostLookup } from './host-lookup.ts';
@@ -16,6 +15,8 @@ import {
   randomizeHosts,
   type RuleOptions,
 } from './route-rule.ts';
+import { withoutIgnored } from './ignored-hosts.ts';
+import { selfHostText, selfOutcome } from './self.ts';
 
 export type HostFailure = 'decline' | 'defer' | 'fail' | 'freeze' | 'pass';
 
@@ -177,8 +178,10 @@ function withTransport(
     const item = items[i];
     if (item === undefined || item.kind === 'boundary') continue;
     const address = item.mx ? undefined : asIpAddress(item.name);
-    // Names are looked up in the order of the list; from the first one on, all the rest goes the slow way.
-    if (address === undefined) return findHosts(context, request, items.slice(i), options, found, rest);
+    // Names are looked up in the order of the list; from the first one on, or where addresses may have to be ignored, all
+    // the rest goes the slow way.
+    if (address === undefined || request.ignoreHost !== undefined)
+      return findHosts(context, request, items.slice(i), options, found, rest);
     if (add(found, item.name, [address], item.port, context, request)) break;
   }
   return finish(context, request, found, rest);
@@ -237,7 +240,9 @@ async function findHosts(
           )
         : ({ kind: 'found', addresses: [literal] } as const);
     if (answer.kind === 'found') {
-      if (add(found, item.name, answer.addresses, item.port, context, request)) break;
+      const wanted = await withoutIgnored(answer.addresses, request);
+      if (typeof wanted === 'string') return { kind: 'defer', reason: { text: wanted } };
+      if (add(found, item.name, wanted, item.port, context, request)) break;
       continue;
     }
     if (answer.kind === 'defer') {
@@ -281,25 +286,6 @@ function finish(
     );
   }
   if (request.self.kind !== 'send' && first.address !== undefined && context.services.isLocal(first.address))
-    return selfOutcome(request);
+    return selfOutcome(request, selfHostText);
   return { kind: 'routed', ...rest, hosts };
-}
-
-const selfText = 'remote host address is the local host';
-
-function selfOutcome(request: RouteRequest): RouteOutcome {
-  const { self } = request;
-  switch (self.kind) {
-    case 'freeze':
-    case 'defer':
-      return { kind: 'defer', reason: { text: selfText, code: '4.4.6' }, freeze: self.kind === 'freeze' };
-    case 'fail':
-      return { kind: 'fail', reason: { text: selfText, code: '5.4.6' } };
-    case 'reroute':
-      return { kind: 'rerouted', address: { local: request.address.local, domain: self.domain as Domain } };
-    case 'pass':
-      return { kind: 'pass' };
-    case 'send':
-      throw new Error('self = send is settled by finish()');
-  }
 }

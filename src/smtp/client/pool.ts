@@ -29,6 +29,7 @@ export function createSmtpPool(options: Partial<PoolOptions> = {}): SmtpPool {
           o.commandTimeoutMs ?? defaultCommandTimeoutMs,
         ),
       resetTimeoutMs: (o) => o.commandTimeoutMs ?? defaultCommandTimeoutMs,
+      defaults: {},
     },
     options,
   );

@@ -32,8 +32,11 @@ export interface MessageSink {
   write(chunk: Uint8Array): void | Promise<void>;
   /** All of it has come. The reply is the answer to the final dot. */
   end(): Promise<Verdict>;
-  /** The client went away, sent something malformed or too much: nothing may be kept. */
-  abort(reason: string): Promise<void>;
+  /**
+   * The client went away, sent something malformed or too much: nothing may be kept. `tooBig`: it was more than
+   * `maxMessageOctets`, which no {@link ProtocolIncident} tells.
+   */
+  abort(reason: string, tooBig?: boolean): Promise<void>;
 }
 
 /**
@@ -47,17 +50,26 @@ export interface SessionHandler {
   connect(): Promise<Verdict>;
   /** The reply must be 250 or a refusal; the session adds its own extension lines to a positive EHLO reply. */
   helo(command: HeloCommand): Promise<Verdict>;
+  /** What a MAIL or RCPT line is to be read as; for clients that do not write addresses (Exim: rewriting rules with the flag S). */
+  rewriteLine?(line: string): Promise<string>;
   mail(command: MailCommand): Promise<Verdict>;
   rcpt(recipient: Recipient): Promise<Verdict>;
   /** DATA was given with at least one accepted recipient; a sink means 354 is sent and the content follows. */
   data(): Promise<MessageSink | Verdict>;
-  /** The transaction was given up (RSET, a second HELO, QUIT, disconnect); not called after `end` or `abort` of a sink. */
-  reset(): void;
+  /** The transaction was given up; not called after `end` or `abort` of a sink. */
+  reset(why: ResetReason): void;
+  /**
+   * A command line has come, whatever becomes of it: its verb in capitals, or an empty text where it has none; `more`: the
+   * next one is here already.
+   */
+  command?(verb: string, more: boolean): void;
   vrfy(argument: string): Promise<Verdict>;
+  /** QUIT was given; the reply's text is what the client gets with 221. Without this method it is the usual one. */
+  quit?(): Promise<Verdict>;
   /** Something worth a log line: a syntax error, a limit, a lost connection. */
   protocolError(what: ProtocolIncident): void;
   /** Always the last call. */
-  closed(): void;
+  closed(how: SessionEnd): void;
 }
 
 /** What a handler may change for its own connection; absent values leave what {@link SessionOptions} says. */
@@ -65,13 +77,34 @@ export interface SessionPolicy {
   readonly enforceSync?: boolean | undefined;
   /** False: PIPELINING is not offered, and a client must wait for each reply. */
   readonly pipelining?: boolean | undefined;
+  /** The name in replies, in place of {@link SessionOptions.hostname} (Exim: `smtp_active_hostname`). */
+  readonly hostname?: string | undefined;
+  /** False: MAIL needs no HELO before it (Exim: `hosts_require_helo`). */
+  readonly requireHelo?: boolean | undefined;
+  /** Any argument of HELO and EHLO is taken (Exim: `helo_accept_junk_hosts`). */
+  readonly acceptJunkHelo?: boolean | undefined;
+  /** Addresses without a domain are taken in MAIL and RCPT; their domain is then empty. */
+  readonly unqualifiedSender?: boolean | undefined;
+  readonly unqualifiedRecipient?: boolean | undefined;
+  /** False: `maxNonMailCommands` does not hold. */
+  readonly limitNonMail?: boolean | undefined;
 }
 
+export type ResetReason = 'RSET' | 'HELO' | 'EHLO' | 'QUIT' | 'connection lost' | 'closed';
+
+/** How a session ended: by QUIT, by the client going away, by waiting too long for it, or by our closing. */
+export type SessionEnd = 'QUIT' | 'lost' | 'timeout' | 'dropped';
+
 export type ProtocolIncident =
-  | { readonly kind: 'syntax'; readonly command: string; readonly reason: string }
-  | { readonly kind: 'limit'; readonly reason: string }
-  | { readonly kind: 'timeout'; readonly during: string }
-  | { readonly kind: 'lost'; readonly during: string };
+  /** A command that cannot be read, and one that does not belong where it came. */
+  | { readonly kind: 'syntax' | 'protocol'; readonly command: string; readonly reason: string }
+  /** Input came where the client had to wait; the session is closed. */
+  | { readonly kind: 'synchronization'; readonly command: string; readonly reason: string }
+  /** A bound was met; `closing` where it ends the session. */
+  | { readonly kind: 'limit'; readonly reason: string; readonly closing: boolean }
+  /** The size that MAIL declares is beyond the bound. */
+  | { readonly kind: 'size'; readonly sender: ReversePath; readonly declared: number; readonly max: number }
+  | { readonly kind: 'timeout' | 'lost'; readonly during: 'command' | 'data' };
 
 /** Bounds of one session; every wait and every buffer has one. */
 export interface SessionLimits {
@@ -104,8 +137,10 @@ export interface SessionOptions {
   readonly smtputf8?: boolean;
   /** Exim: `allow_domain_literals`: recipients and senders at `[192.0.2.1]`. Default false. */
   readonly allowDomainLiterals?: boolean;
-  /** Exim: `sender_unqualified_hosts`, `recipient_unqualified_hosts`: addresses without a domain. Default false. */
+  /** Addresses without a domain, whoever sends them; see {@link SessionPolicy} for some clients. Default false. */
   readonly allowUnqualified?: boolean;
+  /** Exim: `recipients_max_reject`: a message with too many recipients is refused as a whole. Default false. */
+  readonly rejectTooMany?: boolean;
   /** Exim: `helo_allow_chars`. */
   readonly heloAllowChars?: string;
   /** A handler's method threw or rejected: the client was told 451, the cause goes to the log. */

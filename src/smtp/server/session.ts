@@ -9,7 +9,7 @@ import {
   type LinkEnd,
   type Next,
 } from '../../protocol/dialogue.ts';
-import type { Command } from '../../protocol/grammar.ts';
+import type { Command, Grammar } from '../../protocol/grammar.ts';
 import { Receiver, type CommandFault } from '../../protocol/receiver.ts';
 import { breakSink, content, contentEnd, contentFault, data, dropSink } from './commands/data.ts';
 import { helo } from './commands/helo.ts';
@@ -21,6 +21,7 @@ import {
   abandonTransaction,
   deliverVerdict,
   enforcesSync,
+  hostnameOf,
   localProblem,
   offersPipelining,
   protocolError,
@@ -47,7 +48,7 @@ export async function runSmtpSession(
     options.onError?.(error);
   } finally {
     if (s.sink !== undefined) await dropSink(s, 'the session ended');
-    handler.closed();
+    handler.closed(s.end);
   }
 }
 
@@ -80,6 +81,8 @@ function newState(link: DialogueLink, handler: SessionHandler, options: SessionO
     nonMailCommands: 0,
     freeRset: true,
     freeHelo: true,
+    line: '',
+    end: 'dropped',
   };
 }
 
@@ -89,7 +92,7 @@ async function greet(s: SessionState): Promise<Next> {
     verdict = await s.handler.connect();
   } catch (error) {
     s.options.onError?.(error);
-    say(s, { code: 421, lines: [`${s.options.hostname} ${localProblem.lines[0]}`] });
+    say(s, { code: 421, lines: [`${hostnameOf(s)} ${localProblem.lines[0]}`] });
     return 'close';
   }
   if (!isPositive(verdict.reply)) {
@@ -108,7 +111,10 @@ async function greet(s: SessionState): Promise<Next> {
 
 function logicOf(s: SessionState): DialogueLogic {
   return {
-    command: (line) => command(s, line),
+    command: (line) =>
+      s.handler.rewriteLine !== undefined && /^(?:mail|rcpt) /i.test(line)
+        ? s.handler.rewriteLine(line).then((text) => command(s, text))
+        : command(s, line),
     commandFault: (fault) => commandFault(s, fault),
     content: (chunk) => content(s, chunk),
     contentFault: (fault) => contentFault(s, fault),
@@ -119,20 +125,30 @@ function logicOf(s: SessionState): DialogueLogic {
 }
 
 function command(s: SessionState, line: string): Next | Promise<Next> {
-  const parsed = parseCommand(line, s.grammar);
+  const parsed = parseCommand(line, grammarFor(s, line));
   const verb = parsed.verb === 'error' ? parsed.of : parsed.verb;
+  s.line = line;
+  s.handler.command?.(isUnknown(parsed) ? '' : verb, s.receiver.hasInput || s.link.hasInput);
   if (mustWait(s, verb) && (s.receiver.hasInput || s.link.hasInput)) {
     const offered = s.helo === 'EHLO' && offersPipelining(s) ? 'advertised' : 'not advertised';
     return outOfSync(s, line, `next input sent too soon: pipelining was ${offered}`);
   }
   if (tooManyNonMail(s, verb)) {
-    s.handler.protocolError({ kind: 'limit', reason: 'too many nonmail commands' });
+    s.handler.protocolError({ kind: 'limit', reason: 'too many nonmail commands', closing: true });
     sayText(s, 554, '5.7.0', 'Too many nonmail commands');
     return 'close';
   }
   const next = dispatch(s, parsed, line);
   s.lastWasRcpt = verb === 'RCPT';
   return next;
+}
+
+/** Who may leave out domains may do so in one of the two commands only. */
+function grammarFor(s: SessionState, line: string): Grammar {
+  const { unqualifiedSender, unqualifiedRecipient } = s.handler.policy ?? {};
+  if (unqualifiedSender !== true && unqualifiedRecipient !== true) return s.grammar;
+  const unqualified = /^mail/i.test(line) ? unqualifiedSender : unqualifiedRecipient;
+  return { ...s.grammar, unqualified: unqualified === true || s.grammar.unqualified };
 }
 
 function dispatch(s: SessionState, c: Command, line: string): Next | Promise<Next> {
@@ -168,7 +184,7 @@ function dispatch(s: SessionState, c: Command, line: string): Next | Promise<Nex
     case 'XCLIENT':
       return unrecognized(s, line);
     case 'error': {
-      if (c.error.kind === 'unknown-command' || c.error.kind === 'no-keyword') return unrecognized(s, line);
+      if (isUnknown(c)) return unrecognized(s, line);
       if (c.of === 'BDAT') return notOffered(s, 'BDAT');
       const { code, status, text } = wordCommandError(c.error);
       if (c.of === 'RCPT') noteRefusal(s, text);
@@ -179,11 +195,16 @@ function dispatch(s: SessionState, c: Command, line: string): Next | Promise<Nex
   }
 }
 
+/** Exim takes a verb without the word that belongs to it for no command. */
+function isUnknown(c: Command): boolean {
+  return c.verb === 'error' && (c.error.kind === 'unknown-command' || c.error.kind === 'no-keyword');
+}
+
 function unrecognized(s: SessionState, line: string): Next {
   s.handler.protocolError({ kind: 'syntax', command: line, reason: 'unrecognized command' });
   if (++s.unknownCommands <= s.options.limits.maxUnknownCommands)
     return sayText(s, 500, '5.5.1', 'unrecognized command');
-  s.handler.protocolError({ kind: 'limit', reason: 'too many unrecognized commands' });
+  s.handler.protocolError({ kind: 'limit', reason: 'too many unrecognized commands', closing: true });
   sayText(s, 500, '5.5.1', 'Too many unrecognized commands');
   return 'close';
 }
@@ -213,8 +234,8 @@ function mustWait(s: SessionState, verb: string): boolean {
 }
 
 function outOfSync(s: SessionState, line: string, reason: string): Next {
-  s.handler.protocolError({ kind: 'syntax', command: line, reason: `synchronization error (${reason})` });
-  abandonTransaction(s);
+  s.handler.protocolError({ kind: 'synchronization', command: line, reason });
+  abandonTransaction(s, 'closed');
   sayText(s, 554, s.helo === 'EHLO' ? '5.5.0' : undefined, 'SMTP synchronization error');
   return 'close';
 }
@@ -222,6 +243,7 @@ function outOfSync(s: SessionState, line: string, reason: string): Next {
 /** Exim manual, smtp_accept_max_nonmail. */
 function tooManyNonMail(s: SessionState, verb: string): boolean {
   const max = s.options.limits.maxNonMailCommands ?? 0;
+  if (s.handler.policy?.limitNonMail === false) return false;
   if (max === 0 || verb === 'MAIL' || verb === 'RCPT' || verb === 'DATA' || verb === 'QUIT') return false;
   if (verb === 'RSET' && s.freeRset) {
     s.freeRset = false;
@@ -240,7 +262,7 @@ function commandFault(s: SessionState, fault: CommandFault): Next {
       // Whoever ends lines so may mean other commands than we would read: nothing more is taken from the connection.
       s.handler.protocolError({ kind: 'syntax', command: '', reason: 'bare LF in command' });
       sayText(s, 500, '5.5.2', 'bare LF in command: lines must end in CRLF - closing connection');
-      abandonTransaction(s);
+      abandonTransaction(s, 'closed');
       return 'close';
     case 'bare-cr':
       return protocolError(s, '', 500, '5.5.2', 'bare CR in command: lines must end in CRLF');
@@ -259,10 +281,11 @@ async function crashed(s: SessionState, error: unknown, during: 'command' | 'con
 }
 
 async function interrupted(s: SessionState, how: LinkEnd, during: 'command' | 'content'): Promise<void> {
-  const reading = during === 'command' ? 'reading SMTP command' : 'reading message data';
-  const { hostname } = s.options;
+  const reading = during === 'command' ? 'command' : 'data';
+  const hostname = hostnameOf(s);
   switch (how) {
     case 'timeout':
+      s.end = 'timeout';
       s.handler.protocolError({ kind: 'timeout', during: reading });
       sayText(
         s,
@@ -278,8 +301,9 @@ async function interrupted(s: SessionState, how: LinkEnd, during: 'command' | 'c
       break;
     case 'end':
     case 'lost':
+      s.end = 'lost';
       s.handler.protocolError({ kind: 'lost', during: reading });
   }
   if (during === 'content') await dropSink(s, how === 'timeout' ? 'timeout' : 'connection lost');
-  else abandonTransaction(s);
+  else abandonTransaction(s, s.end === 'lost' ? 'connection lost' : 'closed');
 }

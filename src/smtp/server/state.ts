@@ -2,7 +2,14 @@ import { formatReply, reply, type EnhancedStatus, type Reply } from '../../mail/
 import type { DialogueLink, Next } from '../../protocol/dialogue.ts';
 import type { Grammar } from '../../protocol/grammar.ts';
 import type { Receiver } from '../../protocol/receiver.ts';
-import type { MessageSink, SessionHandler, SessionOptions, Verdict } from './handler.ts';
+import type {
+  MessageSink,
+  ResetReason,
+  SessionEnd,
+  SessionHandler,
+  SessionOptions,
+  Verdict,
+} from './handler.ts';
 
 /** All that one SMTP session remembers between commands. */
 export interface SessionState {
@@ -29,6 +36,10 @@ export interface SessionState {
   nonMailCommands: number;
   freeRset: boolean;
   freeHelo: boolean;
+  /** The command line at hand, for incidents. */
+  line: string;
+  /** How it ended, once it has; until then what is true if it ends now. */
+  end: SessionEnd;
 }
 
 /** Exim's answer where something broke on our side. */
@@ -68,9 +79,10 @@ export function protocolError(
   status: EnhancedStatus | undefined,
   text: string,
 ): Next {
-  s.handler.protocolError({ kind: 'syntax', command, reason: text });
+  const line = command === '' ? '' : s.line;
+  s.handler.protocolError({ kind: code === 503 ? 'protocol' : 'syntax', command: line, reason: text });
   if (++s.syntaxErrors <= s.options.limits.maxSyntaxErrors) return sayText(s, code, status, text);
-  s.handler.protocolError({ kind: 'limit', reason: 'too many syntax or protocol errors' });
+  s.handler.protocolError({ kind: 'limit', reason: 'too many syntax or protocol errors', closing: true });
   const lines: Reply['lines'] = [text, 'Too many syntax or protocol errors'];
   say(s, status === undefined ? { code, lines } : { code, status, lines });
   return 'close';
@@ -85,14 +97,19 @@ export function endTransaction(s: SessionState): void {
 }
 
 /** Gives up a transaction that is under way, telling the handler. */
-export function abandonTransaction(s: SessionState): void {
-  if (s.inTransaction) s.handler.reset();
+export function abandonTransaction(s: SessionState, why: ResetReason): void {
+  if (s.inTransaction) s.handler.reset(why);
   endTransaction(s);
 }
 
 /** Whether a client that does not wait where it must is sent away. */
 export function enforcesSync(s: SessionState): boolean {
   return s.handler.policy?.enforceSync ?? s.options.enforceSync !== false;
+}
+
+/** The name that replies give. */
+export function hostnameOf(s: SessionState): string {
+  return s.handler.policy?.hostname ?? s.options.hostname;
 }
 
 export function offersPipelining(s: SessionState): boolean {

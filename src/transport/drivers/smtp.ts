@@ -2,6 +2,7 @@
 import { createLmtpPool } from '../../lmtp/client/pool.ts';
 import type { Envelope } from '../../mail/envelope.ts';
 import type { RecipientOutcome } from '../../mail/outcome.ts';
+import type { Awaitable } from '../../mail/awaitable.ts';
 import type { RouteHost } from '../../mail/route-host.ts';
 import { createSmtpPool } from '../../smtp/client/pool.ts';
 import type { Batch, CalloutTarget, Transport } from '../transport.ts';
@@ -33,6 +34,8 @@ export interface SmtpTransportOptions {
   readonly finalTimeoutMs?: number;
   /** The HELO, EHLO or LHLO argument for a host; a problem defers delivery to that host. */
   readonly heloData: (host: RouteHost) => string | { readonly problem: string };
+  /** Why a host cannot be used, where it cannot: deliveries to it are put off. */
+  readonly unusable?: (host: RouteHost) => Awaitable<string | undefined>;
   /** Recipients of one transaction; 0 for no bound. Default 100. */
   readonly maxRcpt?: number;
   /** Messages over one connection; 0 for no bound. Default 500. */
@@ -96,7 +99,8 @@ export function createSmtpTransport(name: string, options: SmtpTransportOptions)
       connectPrefix: '',
       host,
     };
-    const helo = o.heloData(host);
+    const problem = options.unusable === undefined ? undefined : await options.unusable(host);
+    const helo = problem === undefined ? o.heloData(host) : { problem };
     if (typeof helo !== 'string') {
       for (const p of positions)
         outcomes[p] = { kind: 'deferred', status: { text: helo.problem, peer: voice.peer }, scope: 'host' };

@@ -15,6 +15,9 @@ import {
 /** DATA (RFC 5321 §4.1.1.4). */
 export async function data(s: SessionState): Promise<Next> {
   if (!s.inTransaction || s.accepted === 0) return noRecipients(s);
+  const max = s.options.limits.maxRecipients;
+  if (s.options.rejectTooMany === true && max > 0 && s.recipients > max)
+    return sayText(s, 554, '5.5.3', 'Too many recipients');
   const answer = await s.handler.data();
   if (!isSink(answer)) return deliverVerdict(s, answer);
   s.sink = answer;
@@ -50,11 +53,11 @@ export function breakSink(s: SessionState): Promise<void> {
 }
 
 /** Nothing of the message may be kept. */
-export async function dropSink(s: SessionState, reason: string): Promise<void> {
+export async function dropSink(s: SessionState, reason: string, tooBig?: boolean): Promise<void> {
   const sink = s.sink;
   s.sink = undefined;
   try {
-    await sink?.abort(reason);
+    await sink?.abort(reason, tooBig);
   } catch (error) {
     s.options.onError?.(error);
   }
@@ -63,23 +66,25 @@ export async function dropSink(s: SessionState, reason: string): Promise<void> {
 /** The message is spoilt: it is dropped now, and answered at its end. */
 export async function contentFault(s: SessionState, fault: ContentFault): Promise<void> {
   const { text, incident } = wordFault(s, fault);
-  s.handler.protocolError(
-    incident === 'limit'
-      ? { kind: 'limit', reason: text }
-      : { kind: 'syntax', command: 'DATA', reason: text },
-  );
-  await dropSink(s, text);
+  if (fault !== 'too-big')
+    s.handler.protocolError(
+      incident === 'limit'
+        ? { kind: 'limit', reason: text, closing: false }
+        : { kind: 'syntax', command: 'DATA', reason: text },
+    );
+  await dropSink(s, text, fault === 'too-big');
 }
 
 /** The final dot. The transaction is over whatever the answer. */
 export async function contentEnd(s: SessionState, fault: ContentFault | undefined): Promise<Next> {
-  const sink = s.sink;
-  s.sink = undefined;
   endTransaction(s);
   s.freeRset = s.freeHelo = true;
   if (fault !== undefined) return say(s, wordFault(s, fault).reply);
-  if (sink === undefined) return say(s, localProblem);
-  return deliverVerdict(s, await sink.end());
+  if (s.sink === undefined) return say(s, localProblem);
+  // Where this throws, breakSink follows and aborts it.
+  const verdict = await s.sink.end();
+  s.sink = undefined;
+  return deliverVerdict(s, verdict);
 }
 
 function wordFault(

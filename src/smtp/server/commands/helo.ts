@@ -12,10 +12,11 @@ import {
 
 /** HELO and EHLO (RFC 5321 §4.1.1.1). Either ends a transaction that is under way. */
 export async function helo(s: SessionState, verb: 'HELO' | 'EHLO', argument: string): Promise<Next> {
-  if (!isHeloName(argument, s.options.heloAllowChars ?? '')) {
+  const junk = s.handler.policy?.acceptJunkHelo === true && argument !== '';
+  if (!junk && !isHeloName(argument, s.options.heloAllowChars ?? '')) {
     return protocolError(s, verb, 501, undefined, `Syntactically invalid ${verb} argument(s)`);
   }
-  abandonTransaction(s);
+  abandonTransaction(s, verb);
   const verdict = await s.handler.helo({ verb, argument });
   if (!isPositive(verdict.reply) || verdict.close === true) return deliverVerdict(s, verdict);
   s.helo = verb;

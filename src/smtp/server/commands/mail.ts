@@ -6,15 +6,18 @@ import { deliverVerdict, endTransaction, protocolError, sayText, type SessionSta
 
 /** MAIL (RFC 5321 §4.1.1.2); a declared size above the bound is refused at once (RFC 1870 §6.1). */
 export async function mail(s: SessionState, sender: ReversePath, params: MailParams): Promise<Next> {
-  if (s.helo === undefined) return protocolError(s, 'MAIL', 503, '5.5.1', 'HELO or EHLO required');
+  if (s.helo === undefined && s.handler.policy?.requireHelo !== false)
+    return protocolError(s, 'MAIL', 503, '5.5.1', 'HELO or EHLO required');
   if (s.inTransaction) return protocolError(s, 'MAIL', 503, '5.5.1', 'sender already given');
   endTransaction(s);
   const max = s.options.limits.maxMessageOctets;
   if (max > 0 && params.declaredSize !== undefined && params.declaredSize > max) {
     s.mailRefused = true;
     s.handler.protocolError({
-      kind: 'limit',
-      reason: `message too big: SIZE=${params.declaredSize} max=${max}`,
+      kind: 'size',
+      sender,
+      declared: params.declaredSize,
+      max,
     });
     return sayText(s, 552, '5.3.4', 'Message size exceeds maximum permitted');
   }

@@ -3,6 +3,7 @@ import type { Next } from '../../../protocol/dialogue.ts';
 import {
   abandonTransaction,
   deliverVerdict,
+  hostnameOf,
   protocolError,
   say,
   sayText,
@@ -11,14 +12,17 @@ import {
 
 /** RSET (RFC 5321 §4.1.1.5). */
 export function rset(s: SessionState): Next {
-  abandonTransaction(s);
+  abandonTransaction(s, 'RSET');
   return sayText(s, 250, '2.0.0', 'Reset OK');
 }
 
 /** QUIT (RFC 5321 §4.1.1.10). */
-export function quit(s: SessionState): Next {
-  abandonTransaction(s);
-  sayText(s, 221, '2.0.0', `${s.options.hostname} closing connection`);
+export async function quit(s: SessionState): Promise<Next> {
+  abandonTransaction(s, 'QUIT');
+  s.end = 'QUIT';
+  const verdict = await s.handler.quit?.();
+  if (verdict !== undefined && verdict.reply.code === 221) say(s, verdict.reply);
+  else sayText(s, 221, '2.0.0', `${hostnameOf(s)} closing connection`);
   return 'close';
 }
 

@@ -13,11 +13,18 @@ export async function rcpt(s: SessionState, recipient: Recipient): Promise<Next>
   }
   const max = s.options.limits.maxRecipients;
   if (max > 0 && s.recipients >= max) {
+    const all = s.options.rejectTooMany === true;
     if (s.recipients++ === max) {
-      s.handler.protocolError({ kind: 'limit', reason: 'too many recipients: excess temporarily rejected' });
+      s.handler.protocolError({
+        kind: 'limit',
+        reason: `too many recipients: ${all ? 'message rejected' : 'excess temporarily rejected'}`,
+        closing: false,
+      });
     }
     noteRefusal(s, 'too many recipients');
-    return sayText(s, 452, '4.5.3', 'too many recipients');
+    return all
+      ? sayText(s, 552, '5.5.3', 'too many recipients')
+      : sayText(s, 452, '4.5.3', 'too many recipients');
   }
   s.recipients++;
   const verdict = await s.handler.rcpt(recipient);

@@ -198,7 +198,10 @@ function isMessageRecord(value: unknown): value is MessageRecord {
 
 function isState(value: unknown): value is RecipientState {
   if (!isObject(value)) return false;
-  if (value['kind'] === 'done') return typeof value['how'] === 'string';
+  const children = value['children'];
+  if (value['kind'] === 'done')
+    return typeof value['how'] === 'string' && (children === undefined || Array.isArray(children));
+  if (children !== undefined && !(isObject(children) && Object.values(children).every(isState))) return false;
   return (
     value['kind'] === 'pending' &&
     typeof value['nextAttemptAtMs'] === 'number' &&

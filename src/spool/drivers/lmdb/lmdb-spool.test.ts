@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { getEventListeners } from 'node:events';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -79,6 +80,18 @@ describe('content files', () => {
     controller.abort();
     await spool.close();
     assert.deepEqual(files(directory), []);
+  });
+
+  test('a message given up leaves nothing with the signal, which lives as long as its connection', async (t) => {
+    const spool = openLmdbSpool({ directory: temporary(t) });
+    const { signal } = new AbortController();
+    for (let i = 0; i < 3; i++) {
+      const writer = await spool.create(signal);
+      await writer.write(Buffer.alloc(300_000));
+      await writer.abort();
+    }
+    assert.equal(getEventListeners(signal, 'abort').length, 0);
+    await spool.close();
   });
 
   test('a file that could not be synced or written makes commit fail with its reason and leaves nothing', async (t) => {

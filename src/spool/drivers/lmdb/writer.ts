@@ -75,6 +75,8 @@ export function createWriter(context: SpoolContext, signal: AbortSignal): SpoolW
     if (phase !== 'open') return;
     phase = 'aborted';
     buffer = undefined;
+    // The signal may live for many more messages, and would keep the file's buffers.
+    signal.removeEventListener('abort', abortNow);
     await forgetFile();
   };
 

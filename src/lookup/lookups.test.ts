@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import type { LookupAnswer, LookupRequest } from '../expand/scope.ts';
-import { createLookups, type DriverAnswer, type LookupDriver } from './lookup.ts';
+import type { DriverAnswer, LookupAnswer, LookupDriver, LookupRequest } from './lookup.ts';
+import { createLookups } from './lookups.ts';
 
 /** A driver that notes what it is asked. */
 function recorder(
@@ -19,7 +19,7 @@ function recorder(
     driver: {
       type: 'lsearch',
       style: 'single-key',
-      find: late ? (...a) => Promise.resolve(find(...a)) : find,
+      find: late ? (file, key, options) => Promise.resolve(find(file, key, options)) : find,
     },
   };
 }

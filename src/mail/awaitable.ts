@@ -1,0 +1,2 @@
+/** A value that is there at once where nothing has to be waited for. */
+export type Awaitable<T> = T | Promise<T>;

@@ -1,0 +1,86 @@
+// An SMTP client of the tests' own: one command, one reply, as text.
+import { connect } from 'node:net';
+
+export interface SmtpTalk {
+  /** Sends octets (latin1) as they stand and gives the whole reply, line ends LF, without the last. */
+  send(octets: string): Promise<string>;
+  close(): void;
+}
+
+const deadlineMs = 20_000;
+
+/** Connects to a port of 127.0.0.1, reads the greeting and says EHLO. Rejects where the peer closes or is silent for 20 s. */
+export async function smtpTalk(port: number): Promise<SmtpTalk> {
+  const socket = connect({ host: '127.0.0.1', port, noDelay: true });
+  socket.setEncoding('latin1');
+  let text = '';
+  let wake = (): void => undefined;
+  let over: Error | undefined;
+  socket.on('data', (chunk: string) => {
+    text += chunk;
+    wake();
+  });
+  socket.on('error', (error) => {
+    over = error;
+  });
+  socket.on('close', () => {
+    over ??= new Error(`closed after: ${text}`);
+    wake();
+  });
+  const reply = async (): Promise<string> => {
+    const timer = setTimeout(() => socket.destroy(new Error(`no reply in ${deadlineMs} ms`)), deadlineMs);
+    try {
+      for (;;) {
+        const m = /^(?:\d{3}-.*\r\n)*\d{3}(?: .*)?\r\n/.exec(text);
+        if (m !== null) {
+          text = text.slice(m[0].length);
+          return m[0].replaceAll('\r\n', '\n').trimEnd();
+        }
+        if (over !== undefined) throw over;
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+      }
+    } finally {
+      clearTimeout(timer);
+    }
+  };
+  await reply();
+  const talk: SmtpTalk = {
+    send(octets) {
+      socket.write(octets, 'latin1');
+      return reply();
+    },
+    close: () => socket.destroy(),
+  };
+  await talk.send('EHLO client.test\r\n');
+  return talk;
+}
+
+export interface Submitted {
+  /** The reply that ended it: to the final dot where all went well. */
+  readonly reply: string;
+  /** The command it was the answer to; `.` for the end of the content. */
+  readonly to: string;
+  /** The queue's id of the message, empty where it was not accepted. */
+  readonly id: string;
+}
+
+/** Sends one message, line ends CRLF and no dot at a line start, and stops at the first reply that is no success. */
+export async function submit(
+  port: number,
+  letter: { readonly from: string; readonly to: readonly string[]; readonly content: string },
+): Promise<Submitted> {
+  const talk = await smtpTalk(port);
+  try {
+    const commands = [`MAIL FROM:<${letter.from}>`, ...letter.to.map((to) => `RCPT TO:<${to}>`), 'DATA'];
+    for (const command of commands) {
+      const reply = await talk.send(`${command}\r\n`);
+      if (!/^[23]/.test(reply)) return { reply, to: command, id: '' };
+    }
+    const reply = await talk.send(`${letter.content}.\r\n`);
+    return { reply, to: '.', id: /^250 OK id=(\S+)/.exec(reply)?.[1] ?? '' };
+  } finally {
+    talk.close();
+  }
+}
