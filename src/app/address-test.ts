@@ -154,7 +154,10 @@ function show(leaves: readonly Leaf[], seen: Set<string>, print: Print): Badness
     }
   }
   const isLocal = ({ routed }: Leaf): boolean => routed.kind === 'routed' && routed.local;
-  const inOrder = [...accepted.filter(isLocal).toReversed(), ...accepted.filter((l) => !isLocal(l)).toReversed()];
+  const inOrder = [
+    ...accepted.filter(isLocal).toReversed(),
+    ...accepted.filter((l) => !isLocal(l)).toReversed(),
+  ];
   for (const leaf of inOrder) showAccepted(leaf, seen, print);
   return worst;
 }

@@ -93,18 +93,21 @@ async function runDaemon(a: EximArguments): Promise<number> {
 }
 
 async function runQueueOnce(a: EximArguments): Promise<number> {
-  const [{ loadOrComplain }, { openProgramLogs }, { startEdge }, { selectedLogItems }] = await Promise.all([
-    import('./load-or-complain.ts'),
-    import('./serve.ts'),
-    import('./edge/edge.ts'),
-    import('../config/log-selector.ts'),
-  ]);
+  const [{ loadOrComplain }, { openProgramLogs }, { startEdge }, { sharedStorage }, { selectedLogItems }] =
+    await Promise.all([
+      import('./load-or-complain.ts'),
+      import('./serve.ts'),
+      import('./edge/edge.ts'),
+      import('./edge/storage.ts'),
+      import('../config/log-selector.ts'),
+    ]);
   const program = loadOrComplain(chooseConfigFile(a.configFile), a.defines, (line) => console.error(line));
   if (program === undefined) return 1;
   const logs = openProgramLogs(program);
   let edge: Edge;
   try {
     edge = await startEdge({
+      openStorage: sharedStorage(),
       program,
       logs,
       queueIntervalMs: undefined,

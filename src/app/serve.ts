@@ -6,6 +6,7 @@ import { splitList } from '../mail/list-text.ts';
 import { logText, printTopBitCharacters } from '../observe/log-text.ts';
 import { openLogs, type Logs } from '../observe/logs.ts';
 import { type Edge, startEdge } from './edge/edge.ts';
+import { type OpenStorage, sharedStorage } from './edge/storage.ts';
 import type { Program } from './program.ts';
 import { expandAtStart } from './scope.ts';
 import { type RunningStore, startStores } from './stores.ts';
@@ -50,9 +51,10 @@ export async function serve(first: Program, options: ServeOptions): Promise<void
   process.stdout.on('error', unheard);
   process.stderr.on('error', unheard);
   const retired = new Set<Life>();
+  const openStorage = sharedStorage();
   try {
     for (let program: Program | undefined = first; program !== undefined; ) {
-      const life = await begin(program, options);
+      const life = await begin(program, options, openStorage);
       program = await nextProgram(life.logs, options, signals);
       if (program === undefined) {
         await end([life, ...retired]);
@@ -86,7 +88,7 @@ interface Life {
   readonly closeLookups: () => Promise<void>;
 }
 
-async function begin(program: Program, options: ServeOptions): Promise<Life> {
+async function begin(program: Program, options: ServeOptions, openStorage: OpenStorage): Promise<Life> {
   const scope = { main: program.main, services: program.services };
   const logs = openProgramLogs(program, options.echo);
   if (selectedLogItems(program.model.main.log_selector ?? '').has('arguments')) logs.main(argumentsLine());
@@ -100,6 +102,7 @@ async function begin(program: Program, options: ServeOptions): Promise<Life> {
     stores = await startStores(program, logs);
     if (options.parts === 'all' && hasEdge(program, options.listen))
       edge = await startEdge({
+        openStorage,
         program,
         logs,
         queueIntervalMs: options.queueIntervalMs,
@@ -144,7 +147,7 @@ async function nextProgram(
 
 /** Ends all. The edges first: while they end their deliveries, the stores must still answer. */
 async function end(lives: readonly Life[]): Promise<void> {
-  await Promise.all(lives.map((l) => l.edge?.stop(stopGraceMs)));
+  await Promise.all(lives.flatMap((l) => l.edge?.stop(stopGraceMs) ?? []));
   await Promise.all(lives.flatMap((l) => l.stores.map((s) => s.stop(stopGraceMs))));
   await Promise.all(lives.map((l) => l.closeLookups()));
 }

@@ -89,6 +89,8 @@ export async function deliverMessage(
 
 /** One message is recorded about so many times while it is under way, and what ended this long after the last record at once. */
 const recordsOfOne = 500;
+/** A child's state has its name with it. */
+const childWeight = 3;
 const recordWithinMs = 1000;
 
 /**
@@ -105,8 +107,10 @@ async function runGroups(
 ): Promise<'done' | 'lost'> {
   const { attempts, recorded } = work;
   const contents = contentsOf(claim, options.signal);
-  // A record costs time with the number of all recipients: of very many, not each is recorded by itself.
-  const enough = Math.max(1, Math.floor(claim.entry.states.length / recordsOfOne));
+  // A record costs time with the number of all addresses: of very many, not each is recorded by itself.
+  const children = work.tasks.length > work.plans.size ? work.tasks.length : 0;
+  const weight = Math.max(claim.entry.states.length, childWeight * children);
+  const enough = Math.max(1, Math.floor(weight / recordsOfOne));
   let unrecorded: number[] = [];
   let recordedAtMs = context.nowMs();
   let lost = false;

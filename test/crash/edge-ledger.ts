@@ -96,7 +96,7 @@ export function textOf(n: number, size: number): string {
   const line = `${n} the quick brown fox jumps over the lazy dog\r\n`;
   const room = Math.max(0, size - head.length - end.length);
   const filler = line.repeat(Math.ceil(room / line.length)).slice(0, room);
-  return `${head}${filler.slice(0, Math.max(0, room - 2))}${room < 2 ? '' : '\r\n'}${end}`;
+  return `${head}${filler.slice(0, Math.max(0, room - 2)).replace(/\r$/, ' ')}${room < 2 ? '' : '\r\n'}${end}`;
 }
 
 export class Ledger {

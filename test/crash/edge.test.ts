@@ -193,7 +193,7 @@ async function live(
   );
   assert.equal(verdict.accepted, verdict.delivered + verdict.bounced, 'accepted = delivered + bounced');
   assert.equal(verdict.queued, 0);
-  assert.ok(verdict.accepted > 1000, `only ${verdict.accepted} recipients were accepted`);
+  assert.ok(verdict.accepted > 300, `only ${verdict.accepted} recipients were accepted`);
   assert.ok(verdict.unansweredKept > 0, 'no kill fell between commit and answer');
   assert.deepEqual(
     fs.readdirSync(path.join(world.folder, 'spool/spool/body')),

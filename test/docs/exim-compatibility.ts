@@ -56,9 +56,14 @@ const parts: Readonly<Record<string, () => string>> = {
     ),
   routers: () => optionGroups('routers'),
   manualroute: () => optionGroups('router manualroute'),
+  dnslookup: () => optionGroups('router dnslookup'),
+  redirect: () => optionGroups('router redirect'),
   transports: () => optionGroups('transports'),
   smtp: () => optionGroups('transport smtp'),
   lmtp: () => optionGroups('transport lmtp'),
+  appendfile: () => optionGroups('transport appendfile'),
+  pipe: () => optionGroups('transport pipe'),
+  autoreply: () => optionGroups('transport autoreply'),
   authenticators: () => optionGroups('authenticators', ...workingAuthenticators()),
   'at-start': () =>
     names(

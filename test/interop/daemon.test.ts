@@ -183,7 +183,10 @@ test('-bd goes into the background, serves on, reloads at SIGHUP and ends at SIG
       assert.match(await talk.send('NOOP\r\n'), /^421 /);
       talk.close();
       // The runner of the new configuration finds it.
-      await until(() => /== alice@open\.test R=all T=down/.test(config.mainLog()), config.mainLog);
+      await until(
+        () => /== alice@open\.test R=all T=down/.test(config.mainLog()),
+        () => config.mainLog(),
+      );
     },
   );
 

@@ -260,7 +260,7 @@ async function talkAll(port: number, log: () => string): Promise<void> {
   }
 }
 
-suite('log_selector', { skip: needs('exim4') }, () => {
+suite('log_selector', { skip: needs('exim4'), concurrency: 6 }, () => {
   after(() => folder.remove());
   const cases: readonly (readonly [selector: string, more: string])[] = [
     ['+all -dkim_verbose -outgoing_interface', ''],

@@ -231,7 +231,7 @@ function comparable(reply: string): string {
     .trimEnd();
 }
 
-suite('options of SMTP reception', { skip: needs('exim4') }, () => {
+suite('options of SMTP reception', { skip: needs('exim4'), concurrency: 6 }, () => {
   after(() => folder.remove());
   const rest = (acl: string): string => `begin acl
 r:

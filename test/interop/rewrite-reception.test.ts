@@ -96,6 +96,11 @@ describe('rewriting at reception', { skip: needsRoot('exim4'), timeout: 90_000 }
         () => `four copies in ${readdirSync(box).join()}\n${exim.mainLog()}\n--\n${ours.mainLog()}`,
         30_000,
       );
+    // The log follows the record.
+    await until(
+      () => [exim, ours].every((program) => program.mainLog().includes(' Completed')),
+      'both are through',
+    );
   });
   after(async () => {
     await ours?.stop();

@@ -3,7 +3,6 @@ import path from 'node:path';
 import { defaultCalloutLimits, createCallouts } from '../../verify/callout.ts';
 import { createCalloutCache } from '../../verify/cache.ts';
 import { selectedLogItems } from '../../config/log-selector.ts';
-import { openLmdbHints } from '../../hints/drivers/lmdb.ts';
 import { type Address, isSyntaxError, parseAddress } from '../../mail/address.ts';
 import type { Listener } from '../../net/listen.ts';
 import { deliveryLine } from '../../observe/delivery-lines.ts';
@@ -15,7 +14,6 @@ import { createHostGate } from '../../queue/host-gate.ts';
 import { createQueueRunner, type QueueRun, type QueueRunner, runnerDefaults } from '../../queue/runner.ts';
 import type { SessionOptions } from '../../smtp/server/handler.ts';
 import { listenSmtp } from '../../smtp/server/server.ts';
-import { openLmdbSpool } from '../../spool/drivers/lmdb/lmdb-spool.ts';
 import type { Program } from '../program.ts';
 import { clientNames, expandAtStart } from '../scope.ts';
 import { makeRouters } from '../routers.ts';
@@ -24,6 +22,7 @@ import type { EdgeParts } from './parts.ts';
 import { edgeSessions } from './session.ts';
 import { parseSlowDown } from '../../config/slow-down.ts';
 import { childRewriter } from './rewriting.ts';
+import type { OpenStorage } from './storage.ts';
 import { type SmtpAddress, smtpAddresses } from './smtp-addresses.ts';
 
 export interface Edge {
@@ -38,6 +37,7 @@ export interface Edge {
 }
 
 export interface EdgeOptions {
+  readonly openStorage: OpenStorage;
   readonly program: Program;
   readonly logs: Logs;
   /** -q<time>; undefined for no queue runs by the clock. */
@@ -52,6 +52,7 @@ export interface EdgeOptions {
 const defaultQueueIntervalMs = 30 * 60_000;
 
 export async function startEdge({
+  openStorage,
   program,
   logs,
   queueIntervalMs,
@@ -65,11 +66,8 @@ export async function startEdge({
   const addresses = serve ? smtpAddresses(options, listen) : [];
   const directory = main.spoolDirectory;
   const problem = (text: string): void => logs.panic(text);
-  const spool = openLmdbSpool({
-    directory: path.join(directory, 'spool'),
-    onCorrupt: (id, error) => problem(`${id} cannot be read and is left alone: ${error.message}`),
-  });
-  const hints = openLmdbHints({ directory: path.join(directory, 'hints') });
+  const storage = openStorage(directory, problem);
+  const { spool, hints } = storage;
   const transports = makeTransports(model, scope, {
     newId: () => spool.newId(),
     returnSizeLimitBytes: options.bounce_return_size_limit,
@@ -187,8 +185,7 @@ export async function startEdge({
     await Promise.all(ended);
     await callouts.close();
     await Promise.all([...transports.values()].map((t) => t.transport.close()));
-    await spool.close();
-    await hints.close();
+    await storage.close();
   };
   try {
     for (const address of addresses)
