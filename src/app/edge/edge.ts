@@ -22,6 +22,7 @@ import type { EdgeParts } from './parts.ts';
 import { edgeSessions } from './session.ts';
 import { parseSlowDown } from '../../config/slow-down.ts';
 import { childRewriter } from './rewriting.ts';
+import { spaceCheck } from './space.ts';
 import type { OpenStorage } from './storage.ts';
 import { type SmtpAddress, smtpAddresses } from './smtp-addresses.ts';
 
@@ -154,8 +155,12 @@ export async function startEdge({
       ? options.received_header_text
       : undefined,
     space: [
-      { folder: directory, kilobytes: options.check_spool_space, inodes: options.check_spool_inodes },
-      {
+      spaceCheck({
+        folder: directory,
+        kilobytes: options.check_spool_space,
+        inodes: options.check_spool_inodes,
+      }),
+      spaceCheck({
         folder: path.dirname(
           logPath(
             { logFilePath: expandAtStart(options.log_file_path, scope), spoolDirectory: directory },
@@ -165,7 +170,7 @@ export async function startEdge({
         ),
         kilobytes: options.check_log_space,
         inodes: options.check_log_inodes,
-      },
+      }),
     ],
     freezeTell,
     slowMail: parseSlowDown(options.smtp_ratelimit_mail ?? ''),

@@ -12,7 +12,7 @@ import type { HostFact } from '../../list/model.ts';
 import type { ConfiguredRouter } from '../../router/options.ts';
 import type { Spool } from '../../spool/spool.ts';
 import type { CalloutCache } from '../../verify/cache.ts';
-import type { SpaceLimits } from './space.ts';
+import type { SpaceCheck } from './space.ts';
 import type { RouteEnvironment } from '../../router/environment.ts';
 import type { RewriteRule } from '../../rewrite/rules.ts';
 import type { SlowDown } from '../../config/slow-down.ts';
@@ -38,7 +38,7 @@ export interface EdgeParts {
   /** `received_header_text`, where the file sets it. */
   readonly receivedHeaderText: string | undefined;
   /** Where mail and logs are kept. */
-  readonly space: readonly SpaceLimits[];
+  readonly space: readonly SpaceCheck[];
   readonly freezeTell: FreezeTell | undefined;
   readonly slowMail: SlowDown | undefined;
   readonly slowRcpt: SlowDown | undefined;

@@ -41,7 +41,6 @@ import { hasSmtpRules, rewriteCommand, rewriteMessage } from './rewriting.ts';
 import type { EdgeParts } from './parts.ts';
 import { createSessionLog } from './session-log.ts';
 import { delayOf, type SlowDown } from '../../config/slow-down.ts';
-import { spaceShortage } from './space.ts';
 
 /** The transaction under way. */
 interface Transaction {
@@ -126,7 +125,7 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
 
   function shortageOf(declaredOctets: number): string | undefined {
     const octets = options.smtp_check_spool_space ? declaredOctets + 5000 : 0;
-    return parts.space.map((limits) => spaceShortage(limits, octets)).find((short) => short !== undefined);
+    return parts.space.map((check) => check(octets)).find((short) => short !== undefined);
   }
 
   /** `queue_only_load`. */
