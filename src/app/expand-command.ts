@@ -14,8 +14,6 @@ import { replyFromText } from '../mail/reply.ts';
 import type { VerifyResult } from '../verify/verifier.ts';
 import type { Program } from './program.ts';
 
-/** `message_body_visible` in Exim. */
-const visibleOctets = 500;
 /** Longest line that is read from standard input, continuation lines included. */
 const maxLineOctets = 1024 * 1024;
 
@@ -143,7 +141,7 @@ function expandScope(program: Program, text: MessageText | undefined): ExpandSco
     receivedAtMs: text === undefined ? 0 : Date.now(),
     variables: new Map(),
     ...(fields === undefined ? {} : { headers: () => fields }),
-    ...(text === undefined ? {} : { body: () => bodyFacts(text) }),
+    ...(text === undefined ? {} : { body: () => bodyFacts(text, main.messageBodyVisible ?? 500) }),
   };
   const extra = new Map<string, ExtraValue>();
   const set = (name: string, value: string, tainted = false): void =>
@@ -159,15 +157,16 @@ function expandScope(program: Program, text: MessageText | undefined): ExpandSco
   };
 }
 
-function bodyFacts({ headers, body }: MessageText): BodyFacts {
+function bodyFacts({ headers, body }: MessageText, visibleOctets: number): BodyFacts {
   const all = `${headers.replaceAll('\r', '')}\n${body}`.split('\n');
   return {
     start: body.slice(0, visibleOctets),
-    end: body.slice(-visibleOctets),
+    end: visibleOctets === 0 ? '' : body.slice(-visibleOctets),
     octets: body.length,
     lines: body.split('\n').length - 1,
     zeroOctets: body.split('\0').length - 1,
     longestLine: Math.max(...all.map((l) => l.length)),
+    blankLine: true,
   };
 }
 

@@ -39,6 +39,8 @@ export function makeScopeParts(model: ConfigModel, hostname: string): ScopeParts
     spoolDirectory: '',
     configFile: model.file,
     headersCharset: options.headers_charset,
+    messageBodyVisible: options.message_body_visible,
+    messageBodyNewlines: options.message_body_newlines,
     environment: keptEnvironment(options.keep_environment ?? [], options.add_environment ?? [], process.env),
   };
   const wild = {

@@ -50,7 +50,7 @@ export interface OperatorRow {
 }
 
 export interface VariableRow {
-  readonly read: (frame: Frame) => string;
+  readonly read: Evaluator;
   /** Absent: never tainted. */
   readonly tainted?: true | ((frame: Frame) => boolean);
 }

@@ -18,6 +18,10 @@ export interface MainFacts {
   readonly qualifyRecipient: string;
   readonly spoolDirectory: string;
   readonly configFile: string;
+  /** `message_body_visible`, octets; 500 where absent. */
+  readonly messageBodyVisible?: number;
+  /** `message_body_newlines`: line ends stay in `$message_body`. */
+  readonly messageBodyNewlines?: boolean;
   /** `headers_charset`, the target of `$h_`; UTF-8 where absent. */
   readonly headersCharset?: string;
   /** What `${env` sees and commands get: the process's own for `${env` and nothing for commands where absent. */
@@ -56,6 +60,8 @@ export interface BodyFacts {
   readonly zeroOctets: number;
   /** The longest line of the whole message, its end not counted. */
   readonly longestLine: number;
+  /** A blank line stands between header section and body, and counts among the lines of the message. */
+  readonly blankLine: boolean;
 }
 
 /** Facts of the message. Mutable by the session or delivery that owns it. */
@@ -77,8 +83,8 @@ export interface MessageFacts {
   receivedAtMs: number;
   /** The header section once it is there. */
   readonly headers?: () => readonly HeaderField[];
-  /** The body once it is there. */
-  readonly body?: () => BodyFacts;
+  /** The body once it is there; a promise where it must be read first, which rejects with MailError('IO') where that fails. */
+  readonly body?: () => Awaitable<BodyFacts>;
   /** `acl_m` variables by name without the `acl_` prefix. */
   readonly variables: Map<string, string>;
   /** Names in {@link variables} whose value is tainted. Absent: every value counts as tainted. */

@@ -1,6 +1,7 @@
 /** The variables of expansions (Exim manual, "Expansion variables"): name -> how to read it and whether it is tainted. */
 import type { Evaluator, VariableRow } from './evaluator.ts';
 import type { Frame } from './frame.ts';
+import { chain } from './outcome.ts';
 import { recall } from './memory.ts';
 import { addressVariables } from './variables/address.ts';
 import { connectionVariables } from './variables/connection.ts';
@@ -78,9 +79,11 @@ export function readVariable(name: string): Evaluator {
   if (tainted === undefined) return read;
   const isTainted = tainted === true ? (): boolean => true : tainted;
   return (frame) => {
-    const text = read(frame);
-    if (text !== '' && isTainted(frame)) frame.tainted = true;
-    return text;
+    const mark = (text: string): string => {
+      if (text !== '' && isTainted(frame)) frame.tainted = true;
+      return text;
+    };
+    return chain(read(frame), mark);
   };
 }
 

@@ -84,8 +84,11 @@ export interface EntryFacts {
   readonly connection?: ConnectionFacts;
 }
 
-/** @param headers gives the header fields when they are asked for; absent where they cannot be had at once */
-export function factsOf(entry: SpoolEntry, headers: MessageFacts['headers']): EntryFacts {
+/** @param content gives header fields and body when they are asked for */
+export function factsOf(
+  entry: SpoolEntry,
+  content: Required<Pick<MessageFacts, 'headers' | 'body'>>,
+): EntryFacts {
   const { envelope, reception } = entry;
   const message: MessageFacts = {
     id: entry.id,
@@ -96,7 +99,7 @@ export function factsOf(entry: SpoolEntry, headers: MessageFacts['headers']): En
     recipients: envelope.recipients.map((r) => r.address),
     rcptCount: envelope.recipients.length,
     receivedAtMs: reception.receivedAtMs,
-    ...(headers === undefined ? undefined : { headers }),
+    ...content,
     variables: new Map(Object.entries(entry.variables)),
   };
   if (reception.hostAddress === undefined) return { message };

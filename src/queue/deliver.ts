@@ -4,6 +4,7 @@
  */
 import type { ExpandScope } from '../expand/scope.ts';
 import { formatAddress } from '../mail/address.ts';
+import type { HeaderField } from '../mail/headers.ts';
 import type { MessageSource } from '../mail/message-source.ts';
 import type { Routed, RouteEnvironment } from '../router/environment.ts';
 import { type Leaf, putOff, routeAll } from '../router/route.ts';
@@ -17,6 +18,7 @@ import { editContent, editFields, readStart } from './edited-content.ts';
 import { type Attempt, isUntried } from './outcome.ts';
 import { recordDelivered, recordFinal, type DeliveryResult } from './record.ts';
 import { addressKey, decideRetry } from './retry-decision.ts';
+import { spooledBody } from './spooled-body.ts';
 import { expandedBefore, noWork, planWork, type Task, type Work } from './work.ts';
 
 export interface DeliverOptions {
@@ -233,13 +235,15 @@ async function routeEnvironment(
     content.bytes === undefined
       ? await readStart(content, entry.headerSize, signal).catch(() => undefined)
       : undefined;
-  const facts = factsOf(entry, () => {
+  const headers = (): readonly HeaderField[] => {
     const { bytes } = content;
     const octets =
       section ??
       (bytes === undefined ? Buffer.alloc(0) : Buffer.from(bytes.buffer, bytes.byteOffset, entry.headerSize));
     return editFields(octets.toString('latin1'), entry.headerEdits);
-  });
+  };
+  const body = spooledBody(claim, context.main.messageBodyVisible ?? 500, signal);
+  const facts = factsOf(entry, { headers, body });
   return {
     routers: context.routers,
     ...(context.rewriteChild === undefined ? undefined : { rewriteChild: context.rewriteChild }),

@@ -6,6 +6,8 @@ export interface HeaderSection {
    * where it is longer than the bound. Asked for when the content is complete.
    */
   text(): string | undefined;
+  /** Octets of the section with its blank line, once that has come; undefined where the section is longer than the bound. */
+  size(): number | undefined;
 }
 
 const blankLine = '\r\n\r\n';
@@ -15,6 +17,7 @@ export function headerSection(maxOctets: number): HeaderSection {
   let held: Buffer = Buffer.alloc(0);
   let length = 0;
   let text: string | undefined;
+  let size: number | undefined;
   let state: 'open' | 'complete' | 'too-long' = 'open';
 
   /** Looks at `octets[0, end)`, of which everything before `from` is known to hold no blank line. */
@@ -25,7 +28,9 @@ export function headerSection(maxOctets: number): HeaderSection {
       return;
     }
     state = at + blankLine.length > maxOctets ? 'too-long' : 'complete';
-    if (state === 'complete') text = octets.toString('latin1', 0, at + 2);
+    if (state !== 'complete') return;
+    text = octets.toString('latin1', 0, at + 2);
+    size = at + blankLine.length;
   }
 
   return {
@@ -46,6 +51,7 @@ export function headerSection(maxOctets: number): HeaderSection {
       if (before > 0 && length > 1) look(held, Math.max(0, before - blankLine.length + 1), length);
       if (state !== 'open') held = Buffer.alloc(0);
     },
+    size: () => size,
     text() {
       if (state === 'too-long') return undefined;
       return text ?? held.toString('latin1', 0, length);

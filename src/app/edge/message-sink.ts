@@ -1,9 +1,10 @@
 /** The content of one message on its way from the SMTP session into the spool. */
 import type { AclControls } from '../../acl/control.ts';
 import { acceptance, type AclResult, mergeHeaderEdits, refusal } from '../../acl/result.ts';
+import { createBodyMeter } from '../../expand/body-meter.ts';
 import type { Expansion } from '../../expand/expand.ts';
 import { decodeRfc2047 } from '../../expand/rfc2047.ts';
-import type { Awaitable, MessageFacts } from '../../expand/scope.ts';
+import type { Awaitable, BodyFacts, MessageFacts } from '../../expand/scope.ts';
 import { formatAddress, formatPath } from '../../mail/address.ts';
 import type { Envelope, Reception, Recipient } from '../../mail/envelope.ts';
 import {
@@ -30,6 +31,9 @@ import type { EdgeParts } from './parts.ts';
 import type { Rewriting } from './rewriting.ts';
 import { submissionEdits } from './submission.ts';
 
+/** What expansions may look at once the content has come. */
+export type ContentFacts = Required<Pick<MessageFacts, 'headers' | 'body'>>;
+
 /** One message as the session knows it when DATA is given. */
 export interface Incoming {
   readonly envelope: Omit<Envelope, 'recipients'>;
@@ -48,9 +52,9 @@ export interface Incoming {
   readonly queueOnly: boolean;
   readonly freeze: AclControls['freeze'];
   /** Rewrites addresses of envelope and header lines; absent where there are no rules. */
-  readonly rewrite?: (headers: readonly HeaderField[]) => Promise<Rewriting>;
+  readonly rewrite?: (headers: readonly HeaderField[], body: () => BodyFacts) => Promise<Rewriting>;
   /** Runs the DATA ACL; undefined where there is none. */
-  readonly checkData: (headers: () => readonly HeaderField[]) => Promise<AclResult> | undefined;
+  readonly checkData: (content: ContentFacts) => Promise<AclResult> | undefined;
   readonly logRejection: (
     what: string,
     result: Pick<AclResult, 'verdict' | 'logMessage' | 'logTargets'>,
@@ -63,9 +67,9 @@ export function createMessageSink(parts: EdgeParts, incoming: Incoming, writer: 
   const maxHeaderOctets = parts.options.header_maxsize;
   const maxReceived = parts.options.received_headers_max;
   const { logItems } = parts;
-  let size = 0;
-  let lines = 0;
   const header = headerSection(maxHeaderOctets);
+  const meter = createBodyMeter(parts.options.message_body_visible, header.size);
+  const body = lazy(meter.facts);
   const fields = lazy(() => parseHeaderFields(header.text() ?? ''));
 
   async function refuse(verdict: Verdict, reason: string, temporary: boolean): Promise<Verdict> {
@@ -87,9 +91,8 @@ export function createMessageSink(parts: EdgeParts, incoming: Incoming, writer: 
 
   return {
     write(chunk) {
-      size += chunk.length;
-      for (let at = chunk.indexOf(10); at >= 0; at = chunk.indexOf(10, at + 1)) lines++;
       header.take(chunk);
+      meter.take(chunk);
       return writer.write(chunk);
     },
 
@@ -115,11 +118,13 @@ export function createMessageSink(parts: EdgeParts, incoming: Incoming, writer: 
           `header line longer than ${maxLine} octets`,
           false,
         );
+      // Exim counts a line end as one octet.
+      const size = meter.octets - meter.lines;
       incoming.facts.size = size;
-      const rewriting = await incoming.rewrite?.(fields());
+      const rewriting = await incoming.rewrite?.(fields(), body);
       const arriving = rewriting === undefined ? incoming : rewritten(incoming, rewriting);
       const headers = rewriting === undefined ? fields : () => rewriting.fields;
-      const result = await arriving.checkData(headers);
+      const result = await arriving.checkData({ headers, body });
       if (
         result !== undefined &&
         (result.verdict === 'deny' || result.verdict === 'drop' || result.verdict === 'defer')
@@ -147,8 +152,8 @@ export function createMessageSink(parts: EdgeParts, incoming: Incoming, writer: 
           sender: arriving.envelope.sender,
           client: incoming.client,
           protocol: incoming.reception.protocol,
-          // Exim counts a line end as one octet, and the Received field it added.
-          size: size - lines + trace.replaceAll('\r\n', '\n').length,
+          // Exim counts the Received field it added.
+          size: size + trace.replaceAll('\r\n', '\n').length,
           messageId: messageIdOf(headers()),
           body: arriving.envelope.body,
           pipelined: incoming.pipelined,
@@ -214,7 +219,7 @@ export function createMessageSink(parts: EdgeParts, incoming: Incoming, writer: 
     async abort(_, tooBig) {
       await writer.abort();
       if (tooBig !== true) return;
-      const line = `${writer.id} rejected from ${logText(formatPath(incoming.envelope.sender))} ${clientField(incoming.client, logItems)}: message too big: read=${size} max=${parts.options.message_size_limit}`;
+      const line = `${writer.id} rejected from ${logText(formatPath(incoming.envelope.sender))} ${clientField(incoming.client, logItems)}: message too big: read=${meter.octets} max=${parts.options.message_size_limit}`;
       if (logItems.has('size_reject')) parts.logs.main(line);
       parts.logs.reject(line, headerDetails());
     },

@@ -7,7 +7,13 @@ import { acceptance, type AclResult, mergeHeaderEdits, refusal } from '../../acl
 import { runAcl } from '../../acl/run.ts';
 import type { AclPhase } from '../../acl/tables.ts';
 import { expandText } from '../../expand/expand.ts';
-import type { AddressFacts, ConnectionFacts, ExpandScope, MessageFacts } from '../../expand/scope.ts';
+import type {
+  AddressFacts,
+  BodyFacts,
+  ConnectionFacts,
+  ExpandScope,
+  MessageFacts,
+} from '../../expand/scope.ts';
 import { type Address, type Domain, formatPath } from '../../mail/address.ts';
 import { assertNever } from '../../mail/assert-never.ts';
 import type { Recipient } from '../../mail/envelope.ts';
@@ -407,18 +413,21 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
           ...(parts.rewriteRules.length === 0
             ? {}
             : {
-                rewrite: (headers: readonly HeaderField[]) =>
+                rewrite: (headers: readonly HeaderField[], body: () => BodyFacts) =>
                   rewriteMessage(
                     parts.rewriteRules,
                     { sender: t.facts.sender, recipients: t.recipients, fields: headers },
-                    (sender) => ({ ...scopeOf(), message: { ...t.facts, sender, headers: () => headers } }),
+                    (sender) => ({
+                      ...scopeOf(),
+                      message: { ...t.facts, sender, headers: () => headers, body },
+                    }),
                     (text) => logs.main(logText(`${writer.id} ${text}`)),
                   ),
               }),
-          checkData: (headers: () => readonly HeaderField[]) => {
+          checkData: (content) => {
             const result = check('data', options.acl_smtp_data, {
               ...scopeOf(),
-              message: { ...t.facts, headers },
+              message: { ...t.facts, ...content },
             });
             return result === undefined ? undefined : Promise.resolve(result);
           },

@@ -60,8 +60,8 @@ export const deliveryMainOptions = {
   freeze_tell: { type: 'string', default: undefined, status: 'works' },
   hold_domains: { type: 'list', default: undefined, expand: true, status: { refused: 'queueControl' } },
   ignore_bounce_errors_after: { type: 'time', default: '10w', status: 'works' },
-  message_body_newlines: { type: 'boolean', default: false, status: { refused: 'headerEdit' } },
-  message_body_visible: { type: 'size', default: '500', status: { refused: 'headerEdit' } },
+  message_body_newlines: { type: 'boolean', default: false, status: 'works' },
+  message_body_visible: { type: 'size', default: '500', status: 'works' },
   message_id_header_domain: {
     type: 'string',
     default: undefined,

@@ -3,8 +3,9 @@ import type { Address } from '../../mail/address.ts';
 import { formatAddress } from '../../mail/address.ts';
 import { allHeaders, headerText } from '../headers.ts';
 import type { VariableRow } from '../evaluator.ts';
+import type { Outcome } from '../outcome.ts';
 import type { Frame } from '../frame.ts';
-import type { MessageFacts } from '../scope.ts';
+import type { Awaitable, BodyFacts, MessageFacts } from '../scope.ts';
 
 type Read = (m: MessageFacts, f: Frame) => string | undefined;
 
@@ -18,8 +19,27 @@ const sender = (read: Read): VariableRow => ({
   tainted: (f) => f.scope.message?.senderClean !== true,
 });
 
-/** `message_body_newlines` off: newlines and zero octets read as spaces. */
-const visible = (text: string): string => text.replace(/[\n\0]/g, ' ');
+const unreadable = (e: unknown): Outcome<string> => ({
+  kind: 'defer',
+  reason: `the message cannot be read: ${e instanceof Error ? e.message : String(e)}`,
+});
+
+const body = (
+  read: (b: BodyFacts, m: MessageFacts, f: Frame) => string,
+  otherwise = '',
+): Pick<VariableRow, 'read'> => ({
+  read(f) {
+    const { message } = f.scope;
+    const facts: Awaitable<BodyFacts> | undefined = message?.body?.();
+    if (message === undefined || facts === undefined) return otherwise;
+    if (!(facts instanceof Promise)) return read(facts, message, f);
+    return facts.then((b): Outcome<string> => read(b, message, f), unreadable);
+  },
+});
+
+/** Zero octets read as spaces, and newlines too unless `message_body_newlines` is on. */
+const visible = (text: string, { scope }: Frame): string =>
+  text.replace(scope.main.messageBodyNewlines === true ? /\0/g : /[\n\0]/g, ' ');
 
 function headerLines(m: MessageFacts): number {
   return (m.headers?.() ?? []).reduce((n, h) => n + h.raw.split('\n').length - 1, 0);
@@ -51,13 +71,13 @@ export const messageVariables: Readonly<Record<string, VariableRow>> = {
     (m) => m.headers && String(m.headers().filter((h) => h.name.toLowerCase() === 'received').length),
     '0',
   ),
-  message_body: wire((m) => m.body && visible(m.body().start)),
-  message_body_end: wire((m) => m.body && visible(m.body().end)),
-  message_body_size: clean((m) => m.body && String(m.body().octets), '0'),
-  body_linecount: clean((m) => m.body && String(m.body().lines), '0'),
-  body_zerocount: clean((m) => m.body && String(m.body().zeroOctets), '0'),
-  max_received_linelength: clean((m) => m.body && String(m.body().longestLine), '0'),
-  message_linecount: clean((m) => m.body && String(m.body().lines + headerLines(m) + 1), '0'),
+  message_body: { ...body((b, _, f) => visible(b.start, f)), tainted: true },
+  message_body_end: { ...body((b, _, f) => visible(b.end, f)), tainted: true },
+  message_body_size: body((b) => String(b.octets), '0'),
+  body_linecount: body((b) => String(b.lines), '0'),
+  body_zerocount: body((b) => String(b.zeroOctets), '0'),
+  max_received_linelength: body((b) => String(b.longestLine), '0'),
+  message_linecount: body((b, m) => String(b.lines + headerLines(m) + (b.blankLine ? 1 : 0)), '0'),
   message_headers: wire((_, f) => allHeaders(f.scope, true)),
   message_headers_raw: wire((_, f) => allHeaders(f.scope, false)),
   reply_address: wire((_, f) => {
