@@ -112,8 +112,10 @@ function keepData(state: AclState, list: ListCondition, answer: ListAnswer): voi
     case 'recipients':
     case 'senders': {
       const name = extraNames[list];
-      if (data !== undefined || state.scope.extra?.has(name) === true)
-        setExtra(state, name, data === undefined ? undefined : { text: data, tainted });
+      if (data !== undefined) return setExtra(state, name, { text: data, tainted });
+      // As in Exim: an address that matches an item without data leaves what an earlier test found.
+      const kept = list !== 'hosts' && answer.kind === 'yes' && answer.byDefault !== true;
+      if (!kept && state.scope.extra?.has(name) === true) setExtra(state, name, undefined);
     }
   }
 }

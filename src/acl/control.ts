@@ -100,5 +100,6 @@ export function parseControl(text: string): AclControl | string {
 }
 
 export function controlAllowed(control: AclControl, phase: AclPhase): boolean {
+  if (phase === 'delivery') return false;
   return rows.get(control.name)?.allowed(phase) ?? false;
 }

@@ -25,6 +25,26 @@ const maxDepth = 20;
  * @returns at once where no condition had to wait; rejects only when the signal aborts
  */
 export function runAcl(source: string, env: AclEnvironment): Awaitable<AclResult> {
+  const state = newState(env);
+  const restore = lowerLocalPart(state);
+  const finish = (outcome: Outcome): AclResult => {
+    restore?.();
+    return toResult(state, outcome);
+  };
+  const outcome = startAcl(state, source);
+  return outcome instanceof Promise ? outcome.then(finish) : finish(outcome);
+}
+
+/** Calls an ACL of the configuration for `${acl` and the expansion condition `acl` where no ACL runs yet. */
+export function callAclAlone(
+  name: string,
+  args: readonly string[],
+  env: AclEnvironment,
+): Awaitable<AclCallAnswer> {
+  return callWithin(newState(env), name, args);
+}
+
+function newState(env: AclEnvironment): AclState {
   const facts = env.scope.acl ?? {};
   const state: AclState = {
     env,
@@ -39,44 +59,40 @@ export function runAcl(source: string, env: AclEnvironment): Awaitable<AclResult
     depth: 0,
   };
   state.scope = withAclCalls(state);
-  const restore = lowerLocalPart(state);
-  const finish = (outcome: Outcome): AclResult => {
-    restore?.();
-    return toResult(state, outcome);
-  };
-  const outcome = startAcl(state, source);
-  return outcome instanceof Promise ? outcome.then(finish) : finish(outcome);
+  return state;
 }
 
 /** Lets `${acl` and the expansion condition `acl` call ACLs that share this run's state. */
 function withAclCalls(state: AclState): ExpandScope {
   const { scope } = state;
-  const callAcl: ExpandServices['callAcl'] = (name, args) => {
-    const { userMessage, logMessage } = state;
-    state.userMessage = state.logMessage = undefined;
-    const answer = (outcome: Outcome): AclCallAnswer => {
-      const message = state.userMessage ?? '';
-      state.userMessage = userMessage;
-      state.logMessage = logMessage;
-      return {
-        verdict: verdicts[outcome],
-        message,
-      };
-    };
-    // Where the name came from cannot be told here, so only ACLs of the configuration may be called.
-    const outcome = withArguments(state, args, () => callNamed(state, name, true));
-    return outcome instanceof Promise ? outcome.then(answer) : answer(outcome);
-  };
+  const callAcl: ExpandServices['callAcl'] = (name, args) => callWithin(state, name, args);
   return { ...scope, services: { ...scope.services, callAcl } };
+}
+
+function callWithin(state: AclState, name: string, args: readonly string[]): Awaitable<AclCallAnswer> {
+  const { userMessage, logMessage } = state;
+  state.userMessage = state.logMessage = undefined;
+  const answer = (outcome: Outcome): AclCallAnswer => {
+    const message = state.userMessage ?? '';
+    state.userMessage = userMessage;
+    state.logMessage = logMessage;
+    return {
+      verdict: verdicts[outcome],
+      message,
+    };
+  };
+  // Where the name came from cannot be told here, so only ACLs of the configuration may be called.
+  const outcome = withArguments(state, args, () => callNamed(state, name, true));
+  return outcome instanceof Promise ? outcome.then(answer) : answer(outcome);
 }
 
 /** How the outcome of a called ACL reads in an expansion. */
 const verdicts: Readonly<Record<Outcome, AclCallAnswer['verdict']>> = {
   ok: 'accept',
-  discard: 'accept',
   ignored: 'accept',
   fail: 'deny',
-  drop: 'deny',
+  discard: 'discard',
+  drop: 'drop',
   defer: 'defer',
   error: 'error',
 };

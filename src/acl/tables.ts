@@ -5,6 +5,8 @@ export type AclPhase =
   | 'auth'
   | 'connect'
   | 'data'
+  /** No command of SMTP: an expansion in a router, a transport or a main option calls it. */
+  | 'delivery'
   | 'etrn'
   | 'expn'
   | 'helo'
@@ -24,6 +26,7 @@ export const phases: Readonly<Record<AclPhase, { readonly title: string; readonl
   auth: { title: 'AUTH', denyCode: 503 },
   connect: { title: 'connection', denyCode: 550 },
   data: { title: 'DATA', denyCode: 550 },
+  delivery: { title: 'unknown', denyCode: 550 },
   etrn: { title: 'ETRN', denyCode: 458 },
   expn: { title: 'EXPN', denyCode: 550 },
   helo: { title: 'EHLO or HELO', denyCode: 550 },
@@ -68,7 +71,7 @@ type Allowed = (phase: AclPhase) => boolean;
 const smtpOnly: Allowed = (p) => p !== 'not_smtp' && p !== 'not_smtp_start';
 const withRecipient: Allowed = (p) => p === 'rcpt' || p === 'vrfy';
 const withMessage: Allowed = (p) => messagePhases.has(p);
-const withSender: Allowed = (p) => messagePhases.has(p) || p === 'notquit';
+const withSender: Allowed = (p) => messagePhases.has(p) || p === 'notquit' || p === 'delivery';
 const anywhere: Allowed = () => true;
 
 export type ConditionName = ListCondition | 'acl' | 'authenticated' | 'condition' | 'encrypted' | 'verify';

@@ -69,7 +69,8 @@ export function makeScopeParts(model: ConfigModel, hostname: string): ScopeParts
     await Promise.allSettled(drivers.map(async (d) => d.close?.()));
   };
   const spoolDirectory = expandAtStart(options.spool_directory, { main: facts, services });
-  return { main: { ...facts, spoolDirectory }, services, lists, closeLookups };
+  const dsnFrom = expandAtStart(options.dsn_from, { main: { ...facts, spoolDirectory }, services });
+  return { main: { ...facts, spoolDirectory, dsnFrom }, services, lists, closeLookups };
 }
 
 /**

@@ -82,6 +82,7 @@ function makeSmtp(
     multiDomain: o.multi_domain !== false && o.multi_domain !== 'false',
     hostsMaxTry: o.hosts_max_try,
     sizeAddition: o.size_addition,
+    ignoreQuota: o.lmtp_ignore_quota && o.protocol === 'lmtp',
   });
 }
 

@@ -25,7 +25,7 @@ function facts(
     to: address('sender'),
     failures: [failed(address('gone'))],
     primaryHostname: 'hub.example.test',
-    qualifyDomain: 'example.test',
+    from: 'Mail Delivery System <Mailer-Daemon@example.test>',
     nowMs: 1_764_000_000_000,
     original: {
       sender: address('sender'),

@@ -14,8 +14,10 @@ export interface BounceFacts {
   readonly to: Address;
   readonly failures: readonly FailedRecipient[];
   readonly primaryHostname: string;
-  /** The domain of `Mailer-Daemon@`: Exim's `qualify_domain`. */
-  readonly qualifyDomain: string;
+  /** What stands in `From:`. */
+  readonly from: string;
+  /** What stands in `Reply-To:`, if anything (Exim: `errors_reply_to`). */
+  readonly replyTo?: string;
   readonly nowMs: number;
   /** The message that failed. */
   readonly original: {
@@ -75,7 +77,8 @@ function header(facts: BounceFacts, boundary: string, eightBit: boolean): string
     `Received: by ${host} with local (Mailchute)\r\n\tid ${id}\r\n\tfor ${printable(formatAddress(to))};\r\n\t${date}\r\n` +
     `X-Failed-Recipients: ${failed.join(',\r\n  ')}\r\n` +
     'Auto-Submitted: auto-replied\r\n' +
-    `From: Mail Delivery System <Mailer-Daemon@${facts.qualifyDomain}>\r\n` +
+    (facts.replyTo === undefined ? '' : `Reply-To: ${facts.replyTo}\r\n`) +
+    `From: ${facts.from}\r\n` +
     `To: ${printable(formatAddress(to))}\r\n` +
     (inReplyTo === '' ? '' : `In-Reply-To: ${inReplyTo}\r\nReferences: ${inReplyTo}\r\n`) +
     `Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary="${boundary}"\r\n` +

@@ -16,7 +16,8 @@ export interface FreezeNotice {
   /** Who waits for it, with the last error of each where there is one. */
   readonly waiting: readonly { readonly address: Address; readonly error?: string }[];
   readonly primaryHostname: string;
-  readonly qualifyDomain: string;
+  /** What stands in `From:`. */
+  readonly from: string;
   readonly nowMs: number;
 }
 
@@ -33,7 +34,7 @@ export function composeFreezeNotice(n: FreezeNotice): Uint8Array {
     `\tid ${n.id};`,
     `\t${date}`,
     'Auto-Submitted: auto-replied',
-    `From: Mail Delivery System <Mailer-Daemon@${n.qualifyDomain}>`,
+    `From: ${n.from}`,
     `To: ${n.to.map((a) => printable(formatAddress(a))).join(',\r\n ')}`,
     `Subject: Message frozen${arrival ? ' on arrival' : ''}`,
     `Message-Id: <E${n.id}@${n.primaryHostname}>`,

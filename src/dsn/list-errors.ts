@@ -14,7 +14,8 @@ export interface ListErrors {
   /** The list had good addresses too. */
   readonly others: boolean;
   readonly primaryHostname: string;
-  readonly qualifyDomain: string;
+  /** What stands in `From:`. */
+  readonly from: string;
   readonly nowMs: number;
 }
 
@@ -28,7 +29,7 @@ export function composeListErrors(e: ListErrors): Uint8Array {
     `\tfor ${to};`,
     `\t${date}`,
     'Auto-Submitted: auto-replied',
-    `From: Mail Delivery System <Mailer-Daemon@${e.qualifyDomain}>`,
+    `From: ${e.from}`,
     `To: ${to}`,
     'Subject: error(s) in forwarding or filtering',
     `Message-Id: <E${e.id}@${e.primaryHostname}>`,

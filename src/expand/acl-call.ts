@@ -2,6 +2,9 @@
 import type { Frame } from './frame.ts';
 import { error, type Result } from './outcome.ts';
 
+/** What Exim calls the ends of an ACL that an expansion has no use for. */
+const endings = { discard: 'DISCARD', drop: 'FAIL_DROP', error: 'ERROR' } as const;
+
 /**
  * Calls the ACL `texts[0]` with the rest as arguments; gives its message. The arguments are tainted or not as a whole.
  *
@@ -20,7 +23,8 @@ export function callAcl(
   const answer = services.callAcl(name, args, frame.scope);
   const take = (a: Awaited<typeof answer>): Result<string> => {
     if (a.verdict === 'defer') return { kind: 'forced-fail', reason: `DEFER from acl "${name}"` };
-    if (a.verdict === 'error') return error(`ERROR from acl "${name}"`);
+    if (a.verdict !== 'accept' && a.verdict !== 'deny')
+      return error(`${endings[a.verdict]} from acl "${name}"`);
     heard(a.verdict === 'accept');
     // The message may quote the client unless the ACL engine says otherwise.
     if (a.message !== '' && a.tainted !== false) frame.tainted = true;

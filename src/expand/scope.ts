@@ -5,9 +5,11 @@
  */
 import type { Address, ReversePath } from '../mail/address.ts';
 import type { Awaitable } from '../mail/awaitable.ts';
+import type { BodyFacts } from '../mail/body-meter.ts';
 import type { HeaderField } from '../mail/headers.ts';
 import type { Lookup } from '../lookup/lookup.ts';
 
+export type { BodyFacts } from '../mail/body-meter.ts';
 export type { Awaitable } from '../mail/awaitable.ts';
 export type { LookupAnswer, LookupRequest } from '../lookup/lookup.ts';
 
@@ -17,6 +19,8 @@ export interface MainFacts {
   readonly qualifyDomain: string;
   readonly qualifyRecipient: string;
   readonly spoolDirectory: string;
+  /** `dsn_from`, expanded; see systemSender. */
+  readonly dsnFrom?: string;
   readonly configFile: string;
   /** `message_body_visible`, octets; 500 where absent. */
   readonly messageBodyVisible?: number;
@@ -48,20 +52,6 @@ export interface ConnectionFacts {
   readonly variables: Map<string, string>;
   /** Names in {@link variables} whose value is tainted. Absent: every value counts as tainted. */
   readonly taintedVariables?: Set<string>;
-}
-
-/** Facts of a body that has been received. Octets as in the spool of Exim: lines end in LF. */
-export interface BodyFacts {
-  /** The first and the last `message_body_visible` octets. */
-  readonly start: string;
-  readonly end: string;
-  readonly octets: number;
-  readonly lines: number;
-  readonly zeroOctets: number;
-  /** The longest line of the whole message, its end not counted. */
-  readonly longestLine: number;
-  /** A blank line stands between header section and body, and counts among the lines of the message. */
-  readonly blankLine: boolean;
 }
 
 /** Facts of the message. Mutable by the session or delivery that owns it. */
@@ -148,6 +138,8 @@ export type ListAnswer =
       readonly kind: 'yes';
       readonly data?: string;
       readonly tainted?: boolean;
+      /** No item matched, and the last one was negated. */
+      readonly byDefault?: true;
       /** `$0`, `$1`... of a wildcard or regular expression. */
       readonly captures?: readonly string[];
     }
@@ -182,7 +174,8 @@ export interface ExpandServices {
     args: readonly string[],
     scope: ExpandScope,
   ): Awaitable<{
-    readonly verdict: 'accept' | 'deny' | 'defer' | 'error';
+    /** The last three make the expansion fail. */
+    readonly verdict: 'accept' | 'deny' | 'defer' | 'discard' | 'drop' | 'error';
     readonly message: string;
     readonly tainted?: boolean;
   }>;

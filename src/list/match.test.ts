@@ -46,8 +46,8 @@ test('the matched item is the data', () => {
   assert.deepEqual(match('^(.)\\\\.(t)', 'c.test'), yes('^(.)\\.(t)', 'c.t', 'c', 't'));
   assert.deepEqual(match('@', 'MX.example.test'), yes('mx.example.test'));
   assert.deepEqual(match('@[]', '[192.0.2.5]'), yes('@[]'));
-  assert.deepEqual(match('!y', 'a.test'), yes());
-  assert.deepEqual(match('+not', 'a.test'), yes());
+  assert.deepEqual(match('!y', 'a.test'), { kind: 'yes', byDefault: true });
+  assert.deepEqual(match('+not', 'a.test'), { kind: 'yes', byDefault: true });
   assert.deepEqual(match('! +local', 'a.test'), no);
 });
 

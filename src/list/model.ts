@@ -106,6 +106,12 @@ export interface CompiledList extends Taint {
 export const no: { readonly kind: 'no' } = { kind: 'no' };
 export const plainYes: { readonly kind: 'yes' } = { kind: 'yes' };
 
+/** No item matched, and the last one was negated. */
+export const yesByDefault: { readonly kind: 'yes'; readonly byDefault: true } = {
+  kind: 'yes',
+  byDefault: true,
+};
+
 /** A match whose value is an item's text: as tainted as the list it stands in. */
 export function yes(data: string, tainted: boolean): Extract<ListAnswer, { kind: 'yes' }> {
   return tainted ? { kind: 'yes', data, tainted } : { kind: 'yes', data };

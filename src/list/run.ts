@@ -7,6 +7,7 @@ import {
   defer,
   no,
   plainYes,
+  yesByDefault,
   type CompiledList,
   type ItemAnswer,
   type MatchContext,
@@ -65,7 +66,7 @@ export function runSteps(
     if (decided !== undefined) return decided;
     endsNegated = negated;
   }
-  return endsNegated ? plainYes : no;
+  return endsNegated ? yesByDefault : no;
 }
 
 function ask(

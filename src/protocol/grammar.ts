@@ -20,6 +20,9 @@ export interface Grammar {
   readonly unqualified: boolean;
   /** `user@[192.0.2.1]` (Exim: `allow_domain_literals`). */
   readonly domainLiterals: boolean;
+  /** See PathRules. */
+  readonly excessBrackets?: boolean;
+  readonly trailingDot?: boolean;
 }
 
 export type CommandError =

@@ -5,6 +5,10 @@ export interface PathRules {
   readonly loosePath: boolean;
   readonly unqualified: boolean;
   readonly domainLiterals: boolean;
+  /** `<<user@example.test>>` reads as if it had one pair (Exim: `strip_excess_angle_brackets`). */
+  readonly excessBrackets?: boolean;
+  /** A dot at the end of the domain is left out (Exim: `strip_trailing_dot`). */
+  readonly trailingDot?: boolean;
   readonly nullPath: boolean;
   /** `<postmaster>` without a domain, in any case (RFC 5321 §4.1.1.3). */
   readonly postmaster: boolean;
@@ -24,8 +28,13 @@ export function parsePath(operand: string, rules: PathRules): PathResult {
   if (start === operand.length) return fault('empty');
   if (start > 0 && !rules.loosePath) return fault('leading-space');
   if (operand.charCodeAt(start) !== 0x3c) return bare(operand, start, rules);
-  const close = closingBracket(operand, start + 1);
-  if (close < 0) return fault('no-close');
+  let open = start;
+  while (operand.charCodeAt(open + 1) === 0x3c) open++;
+  if (open > start && rules.excessBrackets !== true) return because('missing or malformed local part');
+  const inner = closingBracket(operand, open + 1);
+  const close = inner + open - start;
+  if (inner < 0 || operand.slice(inner, close + 1) !== '>'.repeat(close - inner + 1))
+    return fault('no-close');
   const behind = operand.charCodeAt(close + 1);
   if (close + 1 < operand.length && behind !== 0x20) {
     return {
@@ -33,7 +42,7 @@ export function parsePath(operand: string, rules: PathRules): PathResult {
       fault: { kind: 'trailing', path: operand.slice(start, close + 1), text: operand.slice(close + 1) },
     };
   }
-  return address(operand.slice(start + 1, close), operand.slice(close + 2), rules);
+  return address(operand.slice(open + 1, inner), operand.slice(close + 2), rules);
 }
 
 function bare(operand: string, start: number, rules: PathRules): PathResult {
@@ -62,7 +71,9 @@ function closingBracket(operand: string, from: number): number {
 function address(text: string, rest: string, rules: PathRules): PathResult {
   if (text === '') return rules.nullPath ? { kind: 'path', address: null, rest } : fault('null');
   const mailbox = text.charCodeAt(0) === 0x40 ? withoutRoute(text) : text;
-  const parsed = parseAddress(mailbox);
+  const parsed = parseAddress(
+    rules.trailingDot === true && mailbox.endsWith('.') ? mailbox.slice(0, -1) : mailbox,
+  );
   if (isSyntaxError(parsed)) return addressFault(mailbox, parsed.text);
   if (parsed.domain === '') {
     const known = rules.unqualified || (rules.postmaster && parsed.local.toLowerCase() === 'postmaster');

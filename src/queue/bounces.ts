@@ -1,6 +1,7 @@
 /** What failures lead to: bounces, silence, or a frozen message (Exim manual, "Permanent delivery failure", "Failures to deliver bounce messages"). */
 import { composeBounce } from '../dsn/bounce.ts';
 import type { FailedRecipient } from '../dsn/failure.ts';
+import { systemSender } from '../dsn/from.ts';
 import { composeListErrors } from '../dsn/list-errors.ts';
 import { type Address, formatAddress } from '../mail/address.ts';
 import type { Recipient } from '../mail/envelope.ts';
@@ -64,7 +65,8 @@ export async function makeBounces(
       to,
       failures,
       primaryHostname: context.main.primaryHostname,
-      qualifyDomain: context.main.qualifyDomain,
+      from: systemSender(context.main),
+      ...(context.bounce.replyTo === undefined ? undefined : { replyTo: context.bounce.replyTo }),
       nowMs,
       original: {
         sender: entry.envelope.sender,
@@ -136,10 +138,11 @@ async function returnedPart(
 /** Mail about malformed addresses in redirection lists, one for each list. */
 export function makeListErrors(context: DeliveryContext, reports: readonly SyntaxReport[]): MadeBounce[] {
   const nowMs = context.nowMs();
-  const { primaryHostname, qualifyDomain } = context.main;
+  const { primaryHostname } = context.main;
+  const from = systemSender(context.main);
   return reports.map((report) => {
     const id = context.spool.newId();
-    const content = composeListErrors({ id, ...report, primaryHostname, qualifyDomain, nowMs });
+    const content = composeListErrors({ id, ...report, primaryHostname, from, nowMs });
     return {
       to: report.to,
       message: {

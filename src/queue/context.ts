@@ -27,6 +27,8 @@ export interface BounceOptions {
   readonly returnSizeLimitBytes: number;
   /** `ignore_bounce_errors_after`: a bounce that fails when it is older than this is dropped, a younger one frozen. */
   readonly ignoreErrorsAfterMs: number;
+  /** `errors_reply_to`. */
+  readonly replyTo?: string;
   /** `bounce_message_text`. */
   readonly extraText?: string;
 }

@@ -19,7 +19,7 @@ function id(text: string): QueueId {
 const tell = {
   to: [address('postmaster@example.test'), address('ops@example.test')],
   primaryHostname: 'mx.example.test',
-  qualifyDomain: 'example.test',
+  from: 'Mail Delivery System <Mailer-Daemon@example.test>',
   newId: () => id('1xVlgV-0002FP-1R'),
 };
 

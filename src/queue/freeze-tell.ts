@@ -7,19 +7,21 @@ import type { GeneratedMessage, SpoolEntry } from '../spool/spool.ts';
 export interface FreezeTell {
   readonly to: readonly Address[];
   readonly primaryHostname: string;
-  readonly qualifyDomain: string;
+  /** What stands in `From:`. */
+  readonly from: string;
   readonly newId: () => QueueId;
 }
 
 /**
  * One notice for all of them, or none: nobody is told of a bounce that was made here, since its notice could be frozen next.
  *
+ * @param entry without states where all recipients wait
  * @param reason undefined where an ACL asked for it when the message came
  * @param errors the last error of a recipient, by its position
  */
 export function freezeNotices(
   tell: FreezeTell | undefined,
-  entry: Pick<SpoolEntry, 'id' | 'envelope' | 'reception' | 'states'>,
+  entry: Pick<SpoolEntry, 'id' | 'envelope' | 'reception'> & Partial<Pick<SpoolEntry, 'states'>>,
   reason: string | undefined,
   errors: (position: number) => string | undefined,
   nowMs: number,
@@ -30,11 +32,11 @@ export function freezeNotices(
   if (envelope.sender === null && reception.protocol === 'local') return [];
   const id = tell.newId();
   const waiting = envelope.recipients.flatMap(({ address }, position) => {
-    if (entry.states[position]?.kind !== 'pending') return [];
+    if (entry.states?.[position]?.kind === 'done') return [];
     const error = errors(position);
     return [error === undefined ? { address } : { address, error }];
   });
-  const { primaryHostname, qualifyDomain } = tell;
+  const { primaryHostname, from } = tell;
   return [
     {
       id,
@@ -46,7 +48,7 @@ export function freezeNotices(
         reason,
         waiting,
         primaryHostname,
-        qualifyDomain,
+        from,
         nowMs,
       }),
       envelope: { sender: null, recipients: [{ address: first }, ...others.map((address) => ({ address }))] },

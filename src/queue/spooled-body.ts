@@ -1,5 +1,5 @@
 /** The body of a message in the spool, as expansions see it at delivery. */
-import { createBodyMeter } from '../expand/body-meter.ts';
+import { createBodyMeter } from '../mail/body-meter.ts';
 import type { Awaitable, BodyFacts } from '../expand/scope.ts';
 import type { Claim } from '../spool/spool.ts';
 

@@ -13,11 +13,12 @@ import { after, describe, test } from 'node:test';
 import * as fc from 'fast-check';
 import type { Address, Domain, LocalPart } from '../mail/address.ts';
 import { MailError } from '../mail/mail-error.ts';
-import { parseQueueId } from '../mail/message-id.ts';
+import { parseQueueId, type QueueId } from '../mail/message-id.ts';
 import type { MessageSource } from '../mail/message-source.ts';
 import type {
   Claim,
   GeneratedMessage,
+  Hold,
   RecipientState,
   Spool,
   SpoolEntry,
@@ -633,6 +634,60 @@ export function spoolContract(driver: SpoolUnderTest): void {
         assert.ok((await read(taken.content)).equals(content), 'the refused one took nothing with it');
         await (open.at(-2) ?? assert.fail()).record(taken, update);
         assert.deepEqual(await all(spool), []);
+      }
+    });
+
+    test('a message can be born frozen or for later, together with those who are told', async () => {
+      for (const length of [100, 400_000]) {
+        const at = place();
+        const spool = await spoolAt(at);
+        const content = Buffer.alloc(length, 'x');
+        const commit = async (hold: Hold): Promise<QueueId> => {
+          const writer = await spool.create(never);
+          await writer.write(content);
+          assert.equal(await writer.commit(submission(2), hold, now), undefined);
+          return writer.id;
+        };
+        const notice: GeneratedMessage = {
+          ...submission(1, null),
+          id: spool.newId(),
+          content: message,
+        };
+        const later = await commit({ nextAttemptAtMs: now + 5000 });
+        const frozen = await commit({ nextAttemptAtMs: now, frozenAtMs: now + 3, generated: [notice] });
+        // Another opening, so that nothing comes from memory.
+        const other = await spoolAt(at);
+        assert.deepEqual(
+          (await all(other, { frozen: true })).map((e) => [e.id, e.frozenAtMs]),
+          [[frozen, now + 3]],
+        );
+        assert.equal((await claimOne(other)).entry.id, notice.id, 'nothing else is due');
+        const waiting = await claimOne(other, now + 5000);
+        assert.equal(waiting.entry.id, later);
+        assert.deepEqual(
+          waiting.entry.states,
+          [0, 1].map(() => ({ kind: 'pending', nextAttemptAtMs: now + 5000, attempts: 0 })),
+        );
+        assert.ok((await read(waiting.content)).equals(content));
+        const again = await spool.create(never);
+        await assert.rejects(
+          again.commit(
+            submission(),
+            { nextAttemptAtMs: now, frozenAtMs: now, generated: [{ ...notice, content }] },
+            now,
+          ),
+          hasCode('IO'),
+          'an id is used once',
+        );
+        assert.deepEqual(await all(other, { id: again.id }), [], 'and nothing of it is stored');
+        const [thaw] = await other.claim({
+          max: 9,
+          leaseMs: minute,
+          nowMs: now,
+          id: frozen,
+          force: 'frozen',
+        });
+        assert.ok((await read(thaw?.content ?? assert.fail())).equals(content));
       }
     });
 

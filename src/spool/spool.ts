@@ -107,6 +107,16 @@ export interface SpoolUpdate {
   readonly release: boolean;
 }
 
+/** What a new message waits for, in place of being delivered at once. */
+export interface Hold {
+  /** Its recipients are due at this time, milliseconds since 1970. */
+  readonly nextAttemptAtMs: number;
+  /** The message is born frozen. */
+  readonly frozenAtMs?: number;
+  /** Stored in the same transaction: who is to be told that the message was frozen. */
+  readonly generated?: readonly GeneratedMessage[];
+}
+
 export interface SpoolWriter {
   /** Known from the start, for log lines and the Received field. */
   readonly id: QueueId;
@@ -118,10 +128,11 @@ export interface SpoolWriter {
   /**
    * Makes the message durable and resolves only then. The submission may differ from the one given to `create`
    * (recipients dropped or headers added by the DATA ACL).
-   * With leaseMs above 0 the message is born claimed by this process and the claim is returned.
+   * With a lease (`after` in milliseconds, above 0) the message is born claimed by this process and the claim is returned. With a {@link Hold} it is
+   * not claimed but waits, from the same transaction on.
    * Throws MailError: NO_SPACE when the disk or the map is full, IO for other faults; the message then does not exist.
    */
-  commit(submission: Submission, leaseMs: number, nowMs: number): Promise<Claim | undefined>;
+  commit(submission: Submission, after: number | Hold, nowMs: number): Promise<Claim | undefined>;
   /** Forgets everything written. Safe at any time before commit; does nothing afterwards. */
   abort(): Promise<void>;
 }

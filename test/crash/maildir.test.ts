@@ -55,7 +55,7 @@ test(`${rounds} times kill -9 under load: the Maildirs hold all that was acknowl
   t.diagnostic(
     `${acknowledged} acknowledged, ${unacknowledged} stored without answer, ${leftovers} left in tmp/`,
   );
-  assert.ok(acknowledged > 1000, `only ${acknowledged} deliveries were acknowledged`);
+  assert.ok(acknowledged > 150, `only ${acknowledged} deliveries were acknowledged`);
   assert.ok(unacknowledged + leftovers > 0, 'no round was cut in the middle of a delivery');
 });
 

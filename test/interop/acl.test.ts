@@ -106,6 +106,39 @@ const cases: readonly Case[] = [
   { acl: `deny message = $domain_data\n domains = lsearch;${keys}` },
   { acl: `deny message = $sender_data\n senders = lsearch;${keys}` },
   { acl: `deny message = $host_data\n hosts = net-lsearch;${keys}` },
+  { acl: `warn senders = lsearch;${keys}\n warn senders = *\n deny message = <$sender_data>` },
+  { acl: `warn senders = lsearch;${keys}\n warn senders = nothing.test\n deny message = <$sender_data>` },
+  { acl: `warn senders = lsearch;${keys}\n warn senders = !nothing.test\n deny message = <$sender_data>` },
+  { acl: `warn recipients = lsearch;${keys}\n warn recipients = *\n deny message = <$recipient_data>` },
+  {
+    acl: `warn recipients = lsearch;${keys}\n warn recipients = nothing.test\n deny message = <$recipient_data>`,
+  },
+  {
+    acl: `warn recipients = lsearch;${keys}\n warn recipients = !nothing.test\n deny message = <$recipient_data>`,
+  },
+  { acl: `warn senders = lsearch;${keys}\n warn senders = ^.\n deny message = <$sender_data>` },
+  { acl: `warn senders = lsearch;${keys}\n warn senders = * : q@b.test\n deny message = <$sender_data>` },
+  { acl: `warn senders = lsearch;${keys}\n warn senders = x : *\n deny message = <$sender_data>` },
+  { acl: `warn senders = lsearch;${keys}\n warn senders =  *\n deny message = <$sender_data>` },
+  { acl: `warn recipients = lsearch;${keys}\n warn recipients = ^.\n deny message = <$recipient_data>` },
+  {
+    acl: `warn recipients = lsearch;${keys}\n warn recipients = * : q@b.test\n deny message = <$recipient_data>`,
+  },
+  { acl: `warn recipients = lsearch;${keys}\n warn recipients = x : *\n deny message = <$recipient_data>` },
+  { acl: `warn recipients = lsearch;${keys}\n warn recipients =  *\n deny message = <$recipient_data>` },
+  { acl: `warn hosts = net-lsearch;${keys}\n warn hosts = *\n deny message = <$host_data>` },
+  { acl: `warn hosts = net-lsearch;${keys}\n warn hosts = 192.0.2.9\n deny message = <$host_data>` },
+  { acl: `warn hosts = net-lsearch;${keys}\n warn hosts = !192.0.2.9\n deny message = <$host_data>` },
+  { acl: `warn domains = lsearch;${keys}\n warn domains = *\n deny message = <$domain_data>` },
+  { acl: `warn domains = lsearch;${keys}\n warn domains = nothing.test\n deny message = <$domain_data>` },
+  { acl: `warn domains = lsearch;${keys}\n warn domains = !nothing.test\n deny message = <$domain_data>` },
+  { acl: `warn local_parts = lsearch;${keys}\n warn local_parts = *\n deny message = <$local_part_data>` },
+  {
+    acl: `warn local_parts = lsearch;${keys}\n warn local_parts = nothing.test\n deny message = <$local_part_data>`,
+  },
+  {
+    acl: `warn local_parts = lsearch;${keys}\n warn local_parts = !nothing.test\n deny message = <$local_part_data>`,
+  },
   { acl: 'warn domains = a.test\n deny message = <$domain_data>\n !domains = c.test' },
   { acl: 'warn domains = a.test\n warn domains = c.test\n deny message = <$domain_data>' },
   { acl: 'deny message = $domain_data\n domains = $domain' },
@@ -242,6 +275,8 @@ const cases: readonly Case[] = [
   { acl: 'accept acl = accept' },
   { acl: 'accept acl = deny' },
   { acl: 'deny message = ${if acl{{nested_message}}{yes $value}{no $value}}' },
+  { acl: 'deny message = ${if acl{{nested_discard}}{yes $value}{no $value}}' },
+  { acl: 'deny message = ${if acl{{nested_drop}}{yes $value}{no $value}}' },
   // verify
   { acl: 'accept verify = recipient' },
   { acl: 'require verify = recipient\n accept' },
@@ -305,7 +340,10 @@ function writeConfig(): void {
       .find((l) => l.startsWith('Debian-exim:'))
       ?.split(':') ?? [];
   chownSync(spool, Number(owner[2]), Number(owner[3]));
-  writeFileSync(keys, 'a.test: domain value\ns@a.test: sender value\n192.0.2.1: host value\n');
+  writeFileSync(
+    keys,
+    'a.test: domain value\ns@a.test: sender value\nx@a.test: recipient value\n192.0.2.1: host value\n',
+  );
   const table = path.join(folder.path, 'acls');
   writeFileSync(table, cases.map((_, i) => `case${i}: case${i}\n`).join(''));
   const keyword: Record<string, string> = {

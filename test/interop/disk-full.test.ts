@@ -304,11 +304,8 @@ test("the log's disk is full: mail goes on", { skip: unmountable, timeout: 60_00
   disk.empty();
   const next = await sendAndGet();
   await until(() => edge.mainLog().includes(`${next} Completed`), 'the log goes on');
+  // The line that the full disk cut may be as short as an octet.
   for (const line of readFileSync(path.join(disk.path, 'mainlog'), 'latin1').trimEnd().split('\n'))
-    assert.match(
-      line,
-      /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (?!.*\d{4}-\d\d-\d\d \d\d:\d\d:\d\d )/,
-      'two lines in one',
-    );
+    assert.doesNotMatch(line, /(?:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d .*){2}/, 'two lines in one');
   assert.equal((edge.running.output().match(/cannot write the main log/g) ?? []).length, 1, 'told once');
 });

@@ -31,6 +31,8 @@ a:
   driver = redirect
   allow_defer
   data = :defer: ROUTED ${shown}
+begin retry
+* * F,2h,1h
 `;
 
 const letters = [
@@ -64,13 +66,16 @@ suite('variables of the body', { skip: needs('exim4') }, () => {
           content,
         });
         assert.notEqual(id, '', reply);
-        const found = await until(() => {
-          const log = daemon.mainLog();
-          const pick = (pattern: RegExp): string | undefined => pattern.exec(log)?.[1];
-          const data = pick(new RegExp(`${id} .*Warning: (DATA .*)`));
-          const routed = pick(new RegExp(`${id} == .*(ROUTED .*)`));
-          return data === undefined || routed === undefined ? undefined : [data, routed];
-        }, () => `${program} logs ${id}: ${daemon.mainLog().slice(0, 800)}`);
+        const found = await until(
+          () => {
+            const log = daemon.mainLog();
+            const pick = (pattern: RegExp): string | undefined => pattern.exec(log)?.[1];
+            const data = pick(new RegExp(`${id} .*Warning: (DATA .*)`));
+            const routed = pick(new RegExp(`${id} == .*(ROUTED .*)`));
+            return data === undefined || routed === undefined ? undefined : [data, routed];
+          },
+          () => `${program} logs ${id}: ${daemon.mainLog().slice(0, 800)}`,
+        );
         lines.push(...found);
       }
       const before = [...daemon.mainLog().matchAll(/Warning: (PREDATA .*)/g)].map((m) => m[1] ?? '');

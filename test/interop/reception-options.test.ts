@@ -69,6 +69,35 @@ const cases: readonly Case[] = [
     main: 'smtp_active_hostname = other.example.test\nsmtp_banner = $smtp_active_hostname',
     dialogues: [mail],
   },
+  ...[
+    '',
+    'strip_excess_angle_brackets',
+    'strip_trailing_dot',
+    'strip_excess_angle_brackets\nstrip_trailing_dot',
+  ].map((main) => ({
+    name: `forms of addresses with ${main.replace('\n', ', ') || 'no option'}`,
+    main: `smtp_max_synprot_errors = 20\n${main}`,
+    dialogues: [
+      [
+        'EHLO a',
+        'MAIL FROM:<<s@example.test>>',
+        'RSET',
+        'MAIL FROM:<<<>>>',
+        'RSET',
+        'MAIL FROM:<<s@example.test>',
+        'RSET',
+        'MAIL FROM:<s@example.test.>',
+        'RSET',
+        'MAIL FROM:<s@example.test>',
+        'RCPT TO:<<u@example.test>>',
+        'RCPT TO:<<<u@example.test>>',
+        'RCPT TO:<u@example.test.>',
+        'RCPT TO:<u@example.test..>',
+        'RCPT TO:<u@.>',
+        'QUIT',
+      ],
+    ],
+  })),
   { name: 'pipelining_advertise_hosts', main: 'pipelining_advertise_hosts =', dialogues: [mail] },
   {
     name: 'hosts_require_helo',
@@ -288,6 +317,7 @@ t:
     i: number,
     letter = message,
     acl = '',
+    routers = '',
   ): Promise<string> {
     const store = await startScriptedServer({});
     try {
@@ -295,7 +325,9 @@ t:
       if (store.endpoint.kind !== 'unix') throw new Error('the store listens on a socket');
       chmodSync(path.dirname(store.endpoint.path), 0o755);
       chmodSync(store.endpoint.path, 0o777);
-      const sections = rest(acl).replace(`${folder.path}/nobody`, store.endpoint.path);
+      const sections = rest(acl)
+        .replace('begin routers\n', `begin routers\n${routers}`)
+        .replace(`${folder.path}/nobody`, store.endpoint.path);
       const port = await freePort();
       const options = `acl_smtp_rcpt = r\n${main}`;
       const daemon =
@@ -361,15 +393,44 @@ t:
       });
     });
 
+  test('dsn_from and errors_reply_to', async () => {
+    const fails =
+      'fails:\n  driver = redirect\n  domains = example.test\n  local_parts = u\n  allow_fail\n  data = :fail: gone\n';
+    const bounces = await Promise.all(
+      (['ours', 'exim'] as const).map((program) =>
+        delivered(
+          program,
+          'dsn_from = Robot <robot@$qualify_domain>\nerrors_reply_to = Help <help@example.test>',
+          51,
+          message,
+          '',
+          fails,
+        ),
+      ),
+    );
+    for (const bounce of bounces)
+      assert.deepEqual(bounce.split('\r\n\r\n')[0]?.match(/^(?:From|Reply-To): [^\r]*/gm), [
+        'Reply-To: Help <help@example.test>',
+        'From: Robot <robot@mx.example.test>',
+      ]);
+  });
+
   test('freeze_tell', async () => {
     const acl = 'f:\n  accept sender_domains = example.test\n         control = freeze\n  accept\n';
     const notices = await Promise.all(
       (['ours', 'exim'] as const).map((program) =>
-        delivered(program, 'acl_smtp_data = f\nfreeze_tell = postmaster, ops@example.test', 50, message, acl),
+        delivered(
+          program,
+          'acl_smtp_data = f\nfreeze_tell = postmaster, ops@example.test\ndsn_from = Robot <robot@$qualify_domain>\nerrors_reply_to = help@example.test',
+          50,
+          message,
+          acl,
+        ),
       ),
     );
     for (const notice of notices) {
       assert.match(notice, /^To: postmaster(?:@mx\.example\.test)?,\s*ops@example\.test\r$/m);
+      assert.match(notice, /^From: Robot <robot@mx\.example\.test>\r$/m);
       assert.match(notice, /^Subject: Message frozen on arrival\r$/m);
       assert.match(notice, /^Message ID was frozen on arrival by ACL\.\r$/m);
       assert.match(notice, /^The sender is <s@example\.test>\.\r$/m);

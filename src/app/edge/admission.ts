@@ -63,6 +63,13 @@ export async function admit(
   scope: ExpandScope,
 ): Promise<Refused | undefined> {
   const { options } = parts;
+  const max = options.smtp_accept_max;
+  // Each listener holds its own connections to this bound; here all of them are.
+  if (max > 0 && open.total > max)
+    return {
+      reply: reply(421, undefined, 'Too many concurrent SMTP connections; please try again later.'),
+      line: `Connection from ${client.name} refused: too many connections`,
+    };
   const ofHost = await numberFrom(parts, 'smtp_accept_max_per_host', options.smtp_accept_max_per_host, scope);
   if (ofHost > 0 && (open.byHost.get(client.address) ?? 0) > ofHost)
     return {
@@ -79,7 +86,6 @@ export async function admit(
       line: `refused connection from ${client.name} (host_reject_connection)`,
       rejected: true,
     };
-  const max = options.smtp_accept_max;
   const reserve = options.smtp_accept_reserve;
   if (max > 0 && reserve > 0 && open.total > max - reserve && !(await inHosts(options.smtp_reserve_hosts)))
     return {

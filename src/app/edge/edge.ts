@@ -4,6 +4,7 @@ import { defaultCalloutLimits, createCallouts } from '../../verify/callout.ts';
 import { createCalloutCache } from '../../verify/cache.ts';
 import { selectedLogItems } from '../../config/log-selector.ts';
 import { type Address, isSyntaxError, parseAddress } from '../../mail/address.ts';
+import { systemSender } from '../../dsn/from.ts';
 import type { Listener } from '../../net/listen.ts';
 import { deliveryLine } from '../../observe/delivery-lines.ts';
 import { logText } from '../../observe/log-text.ts';
@@ -18,6 +19,7 @@ import type { Program } from '../program.ts';
 import { clientNames, expandAtStart } from '../scope.ts';
 import { makeRouters } from '../routers.ts';
 import { makeTransports } from '../transports.ts';
+import { withAclCalls } from './acl-calls.ts';
 import type { EdgeParts } from './parts.ts';
 import { edgeSessions } from './session.ts';
 import { parseSlowDown } from '../../config/slow-down.ts';
@@ -60,10 +62,12 @@ export async function startEdge({
   listen,
   serve,
 }: EdgeOptions): Promise<Edge> {
-  const { model, main, services, lists, acls, retryRules } = program;
+  const { model, main, lists, acls, retryRules } = program;
   const options = model.main;
-  const scope = { main, services };
   const logItems = selectedLogItems(options.log_selector ?? '');
+  const stopping = new AbortController();
+  const services = withAclCalls(program.services, { acls, lists, signal: stopping.signal }, logs, logItems);
+  const scope = { main, services };
   const addresses = serve ? smtpAddresses(options, listen) : [];
   const directory = main.spoolDirectory;
   const problem = (text: string): void => logs.panic(text);
@@ -91,7 +95,7 @@ export async function startEdge({
       : {
           to: told,
           primaryHostname: main.primaryHostname,
-          qualifyDomain: main.qualifyDomain,
+          from: systemSender(main),
           newId: () => spool.newId(),
         };
   const rewriteChild = childRewriter(program.rewriteRules, (text) => logs.main(logText(text)));
@@ -109,6 +113,7 @@ export async function startEdge({
       returnBody: options.bounce_return_message && options.bounce_return_body,
       returnSizeLimitBytes: options.bounce_return_size_limit,
       ignoreErrorsAfterMs: options.ignore_bounce_errors_after,
+      ...(options.errors_reply_to === undefined ? {} : { replyTo: options.errors_reply_to }),
       ...(options.bounce_message_text === undefined ? {} : { extraText: options.bounce_message_text }),
     },
     ...(freezeTell === undefined ? {} : { freezeTell }),
@@ -188,10 +193,12 @@ export async function startEdge({
   };
   const closeParts = async (ended: readonly Promise<void>[]): Promise<void> => {
     await Promise.all(ended);
+    stopping.abort();
     await callouts.close();
     await Promise.all([...transports.values()].map((t) => t.transport.close()));
     await storage.close();
   };
+  const sessions = edgeSessions(parts);
   try {
     for (const address of addresses)
       listeners.push(
@@ -207,7 +214,7 @@ export async function startEdge({
                 logs.main(`Connection from [${address}] refused: too many connections`);
             },
           },
-          edgeSessions(parts),
+          sessions,
         ),
       );
   } catch (error) {
@@ -257,6 +264,8 @@ function sessionOptions({ model, main }: Program, logs: Logs): SessionOptions {
     hostname: main.primaryHostname,
     enforceSync: options.smtp_enforce_sync,
     allowDomainLiterals: options.allow_domain_literals,
+    stripExcessBrackets: options.strip_excess_angle_brackets,
+    stripTrailingDot: options.strip_trailing_dot,
     rejectTooMany: options.recipients_max_reject,
     ...(options.helo_allow_chars === undefined ? {} : { heloAllowChars: options.helo_allow_chars }),
     limits: {

@@ -1,7 +1,7 @@
 /** The content of one message on its way from the SMTP session into the spool. */
 import type { AclControls } from '../../acl/control.ts';
 import { acceptance, type AclResult, mergeHeaderEdits, refusal } from '../../acl/result.ts';
-import { createBodyMeter } from '../../expand/body-meter.ts';
+import { createBodyMeter } from '../../mail/body-meter.ts';
 import type { Expansion } from '../../expand/expand.ts';
 import { decodeRfc2047 } from '../../expand/rfc2047.ts';
 import type { Awaitable, BodyFacts, MessageFacts } from '../../expand/scope.ts';
@@ -24,7 +24,7 @@ import { arrivalLine, clientField, type LoggedClient } from '../../observe/recep
 import { rejectedHeader } from '../../observe/rejected-header.ts';
 import type { MessageSink, Verdict } from '../../smtp/server/handler.ts';
 import { freezeNotices } from '../../queue/freeze-tell.ts';
-import type { Claim, SpoolWriter, Submission } from '../../spool/spool.ts';
+import type { Claim, Hold, SpoolWriter, Submission } from '../../spool/spool.ts';
 import { programName } from '../version.ts';
 import { headerSection } from './header-section.ts';
 import type { EdgeParts } from './parts.ts';
@@ -68,8 +68,8 @@ export function createMessageSink(parts: EdgeParts, incoming: Incoming, writer: 
   const maxReceived = parts.options.received_headers_max;
   const { logItems } = parts;
   const header = headerSection(maxHeaderOctets);
-  const meter = createBodyMeter(parts.options.message_body_visible, header.size);
-  const body = lazy(meter.facts);
+  const meter = createBodyMeter(parts.options.message_body_visible, () => header.size());
+  const body = lazy(() => meter.facts());
   const fields = lazy(() => parseHeaderFields(header.text() ?? ''));
 
   async function refuse(verdict: Verdict, reason: string, temporary: boolean): Promise<Verdict> {
@@ -119,7 +119,7 @@ export function createMessageSink(parts: EdgeParts, incoming: Incoming, writer: 
           false,
         );
       // Exim counts a line end as one octet.
-      const size = meter.octets - meter.lines;
+      const size = meter.octets() - meter.lines();
       incoming.facts.size = size;
       const rewriting = await incoming.rewrite?.(fields(), body);
       const arriving = rewriting === undefined ? incoming : rewritten(incoming, rewriting);
@@ -194,23 +194,22 @@ export function createMessageSink(parts: EdgeParts, incoming: Incoming, writer: 
       };
       const freeze = result?.controls.freeze ?? incoming.freeze;
       const hold = freeze !== undefined || incoming.queueOnly || result?.controls.queueOnly === true;
-      let claim: Claim | undefined;
       const nowMs = Date.now();
+      let claim: Claim | undefined;
       try {
-        claim = await writer.commit(submission, hold || parts.queue.hasRoom() ? parts.leaseMs : 0, nowMs);
+        claim = await writer.commit(
+          submission,
+          hold
+            ? holdOf(parts, { id: writer.id, ...submission }, freeze, nowMs)
+            : parts.queue.hasRoom()
+              ? parts.leaseMs
+              : 0,
+          nowMs,
+        );
       } catch (error) {
         return refuse(...commitFailure(error));
       }
       parts.logs.main(arrived);
-      if (hold && claim !== undefined) {
-        // The message is durable, so the client must not be told to send it again.
-        await holdBack(parts, claim, freeze, nowMs).catch((error: unknown) =>
-          parts.logs.panic(
-            logText(`${writer.id} cannot be held back, so it is delivered: ${errorText(error)}`),
-          ),
-        );
-        claim = undefined;
-      }
       if (claim !== undefined) parts.queue.deliverNow(claim);
       else if (!hold) parts.queue.wake();
       return { reply: accepted };
@@ -219,7 +218,7 @@ export function createMessageSink(parts: EdgeParts, incoming: Incoming, writer: 
     async abort(_, tooBig) {
       await writer.abort();
       if (tooBig !== true) return;
-      const line = `${writer.id} rejected from ${logText(formatPath(incoming.envelope.sender))} ${clientField(incoming.client, logItems)}: message too big: read=${meter.octets} max=${parts.options.message_size_limit}`;
+      const line = `${writer.id} rejected from ${logText(formatPath(incoming.envelope.sender))} ${clientField(incoming.client, logItems)}: message too big: read=${meter.octets()} max=${parts.options.message_size_limit}`;
       if (logItems.has('size_reject')) parts.logs.main(line);
       parts.logs.reject(line, headerDetails());
     },
@@ -233,27 +232,19 @@ function rewritten(incoming: Incoming, { sender, recipients }: Rewriting): Incom
   return { ...incoming, envelope: { ...incoming.envelope, sender }, recipients };
 }
 
-/** Gives a message that was born claimed back to the spool: frozen, or due at the next queue run. */
-async function holdBack(
+/** Frozen, or due at the next queue run. */
+function holdOf(
   parts: EdgeParts,
-  claim: Claim,
+  message: Submission & { readonly id: QueueId },
   freeze: { readonly tell: boolean } | undefined,
   nowMs: number,
-): Promise<void> {
-  const notices =
-    freeze?.tell === true
-      ? freezeNotices(parts.freezeTell, claim.entry, undefined, () => undefined, nowMs)
-      : [];
+): Hold {
   const nextAttemptAtMs = nowMs + parts.queueIntervalMs;
-  await parts.spool.record(claim, {
-    outcomes: claim.entry.states.map((_, recipient) => ({
-      recipient,
-      state: { kind: 'pending', nextAttemptAtMs, attempts: 0 },
-    })),
-    ...(freeze === undefined ? {} : { frozenAtMs: nowMs }),
-    ...(notices.length === 0 ? {} : { generated: notices }),
-    release: true,
-  });
+  if (freeze === undefined) return { nextAttemptAtMs };
+  const generated = freeze.tell
+    ? freezeNotices(parts.freezeTell, message, undefined, () => undefined, nowMs)
+    : [];
+  return { nextAttemptAtMs, frozenAtMs: nowMs, ...(generated.length === 0 ? {} : { generated }) };
 }
 
 function commitFailure(error: unknown): [Verdict, string, true] {

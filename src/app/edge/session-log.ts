@@ -16,6 +16,8 @@ import type { EdgeParts } from './parts.ts';
 export interface LoggedTransaction {
   readonly sender: ReversePath;
   readonly recipients: readonly Address[];
+  /** Once the content is on its way. */
+  readonly id?: string | undefined;
 }
 
 export interface SessionLog {
@@ -107,7 +109,9 @@ export function createSessionLog(
     },
 
     acl(entry) {
-      const line = entry.withHost ? `${field()} ${logText(entry.text)}` : logText(entry.text);
+      const id = transaction()?.id;
+      const text = entry.withHost ? `${field()} ${logText(entry.text)}` : logText(entry.text);
+      const line = id === undefined ? text : `${id} ${text}`;
       // A selection is about the main log.
       const unselected = entry.item !== undefined && !logItems.has(entry.item);
       for (const target of entry.logs) if (target !== 'main' || !unselected) logs[target](line);

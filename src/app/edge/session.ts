@@ -99,7 +99,11 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
   const log = createSessionLog(parts, client, connection, () =>
     transaction === undefined
       ? undefined
-      : { sender: transaction.command.sender, recipients: transaction.addresses },
+      : {
+          sender: transaction.command.sender,
+          recipients: transaction.addresses,
+          id: transaction.facts.id,
+        },
   );
   let policy: SessionPolicy = {};
   /** Made anew only when something changes, since it is looked at for every command. */

@@ -14,6 +14,7 @@ import { extractAddress } from '../../rewrite/extract-address.ts';
 import type { Identity } from '../../transport/drivers/local/identity.ts';
 import type { Job } from '../../transport/drivers/local/job.ts';
 import { runAs } from '../../transport/drivers/local/run-as.ts';
+import { systemSender } from '../../dsn/from.ts';
 import { composeReply } from '../../transport/drivers/reply-message.ts';
 import { expandOption, expandUntainted, putOff } from './expand-options.ts';
 import { directories } from './generic.ts';
@@ -84,7 +85,7 @@ export async function deliverReply(
     id,
     recipients: [first, ...rest],
     fields: {
-      from: from ?? `Mail Delivery System <Mailer-Daemon@${scope.main.qualifyDomain}>`,
+      from: from ?? systemSender(scope.main),
       ...given('replyTo', replyTo),
       ...given('to', toLeft),
       ...given('cc', ccLeft),

@@ -241,14 +241,6 @@ export const smtpMainOptions = {
     default: false,
     status: { only: ['false'], refused: 'strictVariables' },
   },
-  strip_excess_angle_brackets: {
-    type: 'boolean',
-    default: false,
-    status: { only: ['false'], refused: 'addressForm' },
-  },
-  strip_trailing_dot: {
-    type: 'boolean',
-    default: false,
-    status: { only: ['false'], refused: 'addressForm' },
-  },
+  strip_excess_angle_brackets: { type: 'boolean', default: false, status: 'works' },
+  strip_trailing_dot: { type: 'boolean', default: false, status: 'works' },
 } as const;

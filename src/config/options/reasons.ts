@@ -2,7 +2,7 @@
 
 export const refusedReasons = {
   aclPoint: 'no ACL is run at this point yet',
-  addressForm: 'addresses are taken only as they are written, qualified and without excess brackets',
+  addressForm: 'addresses are taken only as they are written, with a domain',
   auth: 'SMTP authentication is not implemented yet',
   bounceText: 'the text of bounces and where copies go cannot be changed yet',
   chunking: 'CHUNKING is not offered to clients yet; set it empty',

@@ -101,7 +101,7 @@ export const smtpOptions = {
   },
   interface: { type: 'list', default: undefined, expand: true, status: { refused: 'transport' } },
   keepalive: { type: 'boolean', default: true, status: { ignored: 'internals' } },
-  lmtp_ignore_quota: { type: 'boolean', default: false, status: { refused: 'transport' } },
+  lmtp_ignore_quota: { type: 'boolean', default: false, status: 'works' },
   max_rcpt: { type: 'integer', default: '100', status: 'works' },
   message_linelength_limit: { type: 'integer', default: '998', status: { refused: 'transport' } },
   multi_domain: { type: 'boolean', default: true, expand: true, atStart: true, status: 'works' },

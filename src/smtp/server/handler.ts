@@ -137,6 +137,10 @@ export interface SessionOptions {
   readonly smtputf8?: boolean;
   /** Exim: `allow_domain_literals`: recipients and senders at `[192.0.2.1]`. Default false. */
   readonly allowDomainLiterals?: boolean;
+  /** Exim: `strip_excess_angle_brackets`. Default false. */
+  readonly stripExcessBrackets?: boolean;
+  /** Exim: `strip_trailing_dot`. Default false. */
+  readonly stripTrailingDot?: boolean;
   /** Addresses without a domain, whoever sends them; see {@link SessionPolicy} for some clients. Default false. */
   readonly allowUnqualified?: boolean;
   /** Exim: `recipients_max_reject`: a message with too many recipients is refused as a whole. Default false. */

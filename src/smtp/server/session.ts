@@ -67,6 +67,8 @@ function newState(link: DialogueLink, handler: SessionHandler, options: SessionO
       loosePath: true,
       unqualified: options.allowUnqualified ?? false,
       domainLiterals: options.allowDomainLiterals ?? false,
+      excessBrackets: options.stripExcessBrackets ?? false,
+      trailingDot: options.stripTrailingDot ?? false,
     },
     helo: undefined,
     inTransaction: false,

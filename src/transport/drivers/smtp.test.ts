@@ -408,6 +408,26 @@ test('SIZE carries the message size and size_addition; helo_data that fails defe
   });
 });
 
+test('IGNOREQUOTA is asked for where it is wanted and offered', async (t) => {
+  for (const offered of [true, false]) {
+    const server = disposed(
+      t,
+      await startScriptedServer(
+        { helo: () => `250-test\r\n250 ${offered ? 'IGNOREQUOTA' : 'HELP'}\r\n` },
+        'tcp',
+      ),
+    );
+    const transport = createSmtpTransport('t', { ...quick, protocol: 'lmtp', ignoreQuota: true });
+    const [outcome] = await transport.deliver(
+      batch(['a@example.test'], [hostOf(server)]),
+      new AbortController().signal,
+    );
+    assert.equal(outcome?.kind, 'delivered');
+    assert.equal(server.commands.includes('RCPT TO:<a@example.test> IGNOREQUOTA'), offered);
+    await transport.close();
+  }
+});
+
 test('callout target: endpoints in order with the default port; impossible without hosts', () => {
   const transport = createSmtpTransport('t', { ...quick, protocol: 'lmtp' });
   assert.deepEqual(

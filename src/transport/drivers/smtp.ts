@@ -44,6 +44,8 @@ export interface SmtpTransportOptions {
   readonly multiDomain?: boolean;
   /** Added to SIZE=; negative leaves SIZE= out. Default 1024. */
   readonly sizeAddition?: number;
+  /** IGNOREQUOTA at RCPT where an LMTP server offers it. */
+  readonly ignoreQuota?: boolean;
   /** Hosts to try for one batch. Default 5. */
   readonly hostsMaxTry?: number;
   /** Connections to one host at a time. Default 16 (ours: Exim counts processes instead). */
@@ -112,7 +114,7 @@ export function createSmtpTransport(name: string, options: SmtpTransportOptions)
     const sent = await pool.send(
       { kind: 'tcp', host: host.address, port: host.port },
       { envelope, content: batch.message },
-      { ...o.timeouts, helo, sizeAddition: o.sizeAddition },
+      { ...o.timeouts, helo, sizeAddition: o.sizeAddition, ignoreQuota: o.ignoreQuota },
       signal,
     );
     if (sent.kind === 'no-session') {
@@ -188,6 +190,7 @@ function defaults(o: SmtpTransportOptions) {
     connectionMaxMessages: 500,
     multiDomain: true,
     sizeAddition: 1024,
+    ignoreQuota: false,
     hostsMaxTry: 5,
     maxConnections: 16,
     idleTimeoutMs: 5000,

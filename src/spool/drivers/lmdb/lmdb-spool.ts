@@ -95,7 +95,7 @@ function spoolOver(context: SpoolContext): Spool {
       const writer = createWriter(context, signal);
       return {
         ...writer,
-        commit: (submission, leaseMs, nowMs) => tracked(() => writer.commit(submission, leaseMs, nowMs)),
+        commit: (submission, after, nowMs) => tracked(() => writer.commit(submission, after, nowMs)),
       };
     },
     claim: (options) => tracked(() => claimDue(context, options)),

@@ -1,20 +1,9 @@
-import { MailError } from '../../../mail/mail-error.ts';
-import type { QueueId } from '../../../mail/message-id.ts';
-import type { Claim, GeneratedMessage, OutcomeRecord, RecipientState, SpoolUpdate } from '../../spool.ts';
-import { headerLength } from './content.ts';
+import type { Claim, OutcomeRecord, RecipientState, SpoolUpdate } from '../../spool.ts';
 import type { SpoolContext } from './context.ts';
-import {
-  decodeStates,
-  dueOf,
-  encodeMessage,
-  finishMessage,
-  jsonRoom,
-  messageHeaderLength,
-  messageJson,
-} from './encoding.ts';
-import type { StateHead, StateRow } from './encoding.ts';
-import { insertEntry, readHead, removeEntry, replaceHead, replaceState } from './rows.ts';
-import { firstToken } from './writer.ts';
+import { decodeStates, dueOf } from './encoding.ts';
+import type { StateHead } from './encoding.ts';
+import { checkGenerated, insertGenerated, type PreparedMessage, withGenerated } from './generated.ts';
+import { readHead, removeEntry, replaceHead, replaceState } from './rows.ts';
 
 /** Spool.record: checks the token, writes the states, adds generated messages and removes what is done, in one transaction. */
 export async function recordOutcomes(
@@ -28,20 +17,17 @@ export async function recordOutcomes(
     if (!(recipient >= 0 && recipient < recipients))
       throw new RangeError(`message ${id} has no recipient ${recipient}`);
   }
-  const generated: PreparedMessage[] = [];
-  try {
-    for (const message of update.generated ?? []) generated.push(await prepareGenerated(context, message));
-    const bytes = generated.reduce((sum, g) => sum + g.value.length, 0);
-    const result = await context.group.run('required', bytes, () => apply(context, claim, update, generated));
-    if (result === 'lost') await forgetAll(context, generated);
-    // A file that stays behind here (crash, fault) is an orphan for the next opening.
-    else if (result.removedBodyOwner > 0)
-      await context.bodies.remove(id, result.removedBodyOwner).catch(() => undefined);
-    return result === 'lost' ? 'lost' : 'recorded';
-  } catch (error) {
-    await forgetAll(context, generated);
-    throw error;
-  }
+  const result = await withGenerated(context, update.generated ?? [], async (generated, bytes) => {
+    const outcome = await context.group.run('required', bytes, () =>
+      apply(context, claim, update, generated),
+    );
+    return { outcome, stored: outcome !== 'lost' };
+  });
+  if (result === 'lost') return 'lost';
+  // A file that stays behind here (crash, fault) is an orphan for the next opening.
+  if (result.removedBodyOwner > 0)
+    await context.bodies.remove(id, result.removedBodyOwner).catch(() => undefined);
+  return 'recorded';
 }
 
 function apply(
@@ -54,16 +40,13 @@ function apply(
   const { id, envelope } = claim.entry;
   const head = readHead(databases, id);
   if (head === undefined || String(head.token) !== claim.token) return 'lost';
-  for (const g of generated) {
-    if (databases.state.doesExist(g.id))
-      throw new MailError('IO', `queue id ${g.id} is in the spool already`);
-  }
+  checkGenerated(databases, generated);
   const recipients = envelope.recipients.length;
   // The usual case, all done at once, needs no look at the states there were.
   const states = allDone(update.outcomes, recipients)
     ? undefined
     : merged(decodeStates(head, recipients), update.outcomes);
-  for (const g of generated) insertEntry(databases, g.id, g.value, g.row);
+  insertGenerated(databases, generated);
   if (states?.some((s) => s.kind === 'pending') !== true) {
     removeEntry(databases, id, head);
     return { removedBodyOwner: head.bodyOwner };
@@ -107,51 +90,4 @@ function allDone(outcomes: readonly OutcomeRecord[], recipients: number): boolea
 function merged(states: RecipientState[], outcomes: readonly OutcomeRecord[]): readonly RecipientState[] {
   for (const o of outcomes) states[o.recipient] = o.state;
   return states;
-}
-
-interface PreparedMessage {
-  readonly id: QueueId;
-  readonly value: Buffer;
-  readonly row: StateRow;
-}
-
-/** Encodes a generated message; content above the inline limit goes to a file first, durable before the transaction. */
-async function prepareGenerated(context: SpoolContext, message: GeneratedMessage): Promise<PreparedMessage> {
-  const { id } = message;
-  const content = Buffer.from(message.content.buffer, message.content.byteOffset, message.content.length);
-  if (message.envelope.recipients.length === 0)
-    throw new RangeError('a message in the spool needs a recipient');
-  const headerSize = headerLength(content);
-  const dueMs = message.reception.receivedAtMs;
-  const row = {
-    owner: 0,
-    bodyOwner: 0,
-    token: firstToken,
-    leaseUntilMs: 0,
-    dueMs,
-    frozenAtMs: undefined,
-    states: message.envelope.recipients.map(
-      (): RecipientState => ({ kind: 'pending', nextAttemptAtMs: dueMs, attempts: 0 }),
-    ),
-  };
-  if (content.length <= context.inlineLimitBytes)
-    return { id, value: encodeMessage(message, headerSize, content), row };
-  const self = context.owners.self;
-  const file = context.bodies.create(id, self);
-  await file.write(content);
-  await file.finish();
-  const json = messageJson(message, content.length, headerSize);
-  const value = finishMessage(
-    Buffer.allocUnsafe(messageHeaderLength + jsonRoom(json)),
-    messageHeaderLength,
-    json,
-    self,
-  );
-  return { id, value, row: { ...row, bodyOwner: self } };
-}
-
-async function forgetAll(context: SpoolContext, generated: readonly PreparedMessage[]): Promise<void> {
-  for (const g of generated) {
-    if (g.row.bodyOwner > 0) await context.bodies.remove(g.id, g.row.bodyOwner).catch(() => undefined);
-  }
 }

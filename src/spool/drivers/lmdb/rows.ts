@@ -13,6 +13,9 @@ import {
 import type { DecodedMessage, StateHead, StateRow } from './encoding.ts';
 import type { SpoolDatabases } from './environment.ts';
 
+/** The token of an entry that was just made. */
+export const firstToken = 1;
+
 /** Inside a write transaction: adds an entry. Throws before its first write where the id is taken. */
 export function insertEntry(databases: SpoolDatabases, id: QueueId, message: Buffer, row: StateRow): void {
   if (databases.state.doesExist(id)) throw new MailError('IO', `queue id ${id} is in the spool already`);

@@ -1,19 +1,17 @@
 import { MailError } from '../../../mail/mail-error.ts';
-import type { Claim, RecipientState, SpoolWriter, Submission } from '../../spool.ts';
+import type { Claim, Hold, RecipientState, SpoolWriter, Submission } from '../../spool.ts';
 import type { MessageSource } from '../../../mail/message-source.ts';
 import type { BodyWriter } from './body-files.ts';
 import { headerLength, headerScanner, memorySource, type HeaderScanner } from './content.ts';
 import type { SpoolContext } from './context.ts';
 import { finishMessage, jsonRoom, messageHeaderLength, messageJson } from './encoding.ts';
-import { insertEntry, makeEntry } from './rows.ts';
+import { checkGenerated, insertGenerated, withGenerated } from './generated.ts';
+import { firstToken, insertEntry, makeEntry } from './rows.ts';
 
 /** Room beside the content for the JSON of an ordinary submission, so that most messages need one buffer. */
 const usualJsonBytes = 2048;
 /** What an entry takes in the databases beside its value: pages of the trees, copied and split. */
 const overheadBytes = 4096;
-
-/** The token of an entry that was just made. */
-export const firstToken = 1;
 
 interface LargeBody {
   readonly file: BodyWriter;
@@ -93,7 +91,7 @@ export function createWriter(context: SpoolContext, signal: AbortSignal): SpoolW
 
   const commit = async (
     submission: Submission,
-    leaseMs: number,
+    after: number | Hold,
     nowMs: number,
   ): Promise<Claim | undefined> => {
     if (phase === 'aborted' && signal.aborted)
@@ -111,8 +109,8 @@ export function createWriter(context: SpoolContext, signal: AbortSignal): SpoolW
     signal.removeEventListener('abort', abortNow);
     try {
       return await (large === undefined
-        ? commitInline(submission, leaseMs, nowMs)
-        : commitLarge(large, submission, leaseMs, nowMs));
+        ? commitInline(submission, after, nowMs)
+        : commitLarge(large, submission, after, nowMs));
     } catch (error) {
       await forgetFile();
       throw error;
@@ -121,7 +119,7 @@ export function createWriter(context: SpoolContext, signal: AbortSignal): SpoolW
 
   const commitInline = (
     submission: Submission,
-    leaseMs: number,
+    after: number | Hold,
     nowMs: number,
   ): Promise<Claim | undefined> => {
     const size = end - messageHeaderLength;
@@ -138,7 +136,7 @@ export function createWriter(context: SpoolContext, signal: AbortSignal): SpoolW
       0,
       memorySource(target.subarray(messageHeaderLength, end)),
       headerSize,
-      leaseMs,
+      after,
       nowMs,
     );
   };
@@ -146,7 +144,7 @@ export function createWriter(context: SpoolContext, signal: AbortSignal): SpoolW
   const commitLarge = async (
     body: LargeBody,
     submission: Submission,
-    leaseMs: number,
+    after: number | Hold,
     nowMs: number,
   ): Promise<Claim | undefined> => {
     if (fault !== undefined) throw fault;
@@ -169,7 +167,7 @@ export function createWriter(context: SpoolContext, signal: AbortSignal): SpoolW
         self,
         context.bodies.source(id, self, body.size),
         headerSize,
-        leaseMs,
+        after,
         nowMs,
       );
       context.unfinished.delete(body.file);
@@ -186,12 +184,15 @@ export function createWriter(context: SpoolContext, signal: AbortSignal): SpoolW
     bodyOwner: number,
     content: MessageSource,
     headerSize: number,
-    leaseMs: number,
+    after: number | Hold,
     nowMs: number,
   ): Promise<Claim | undefined> => {
+    const hold = typeof after === 'number' ? undefined : after;
+    const leaseMs = typeof after === 'number' ? after : 0;
+    const dueMs = hold?.nextAttemptAtMs ?? nowMs;
     const states: readonly RecipientState[] = submission.envelope.recipients.map(() => ({
       kind: 'pending',
-      nextAttemptAtMs: nowMs,
+      nextAttemptAtMs: dueMs,
       attempts: 0,
     }));
     const claimed = leaseMs > 0;
@@ -200,11 +201,22 @@ export function createWriter(context: SpoolContext, signal: AbortSignal): SpoolW
       bodyOwner,
       token: firstToken,
       leaseUntilMs: claimed ? nowMs + leaseMs : 0,
-      dueMs: nowMs,
-      frozenAtMs: undefined,
+      dueMs,
+      frozenAtMs: hold?.frozenAtMs,
       states,
     };
-    await context.group.run('refusable', value.length, () => insertEntry(context.databases, id, value, row));
+    const { databases, group } = context;
+    if (hold?.generated === undefined)
+      await group.run('refusable', value.length, () => insertEntry(databases, id, value, row));
+    else
+      await withGenerated(context, hold.generated, async (generated, bytes) => {
+        await group.run('refusable', value.length + bytes, () => {
+          checkGenerated(databases, generated);
+          insertEntry(databases, id, value, row);
+          insertGenerated(databases, generated);
+        });
+        return { outcome: undefined, stored: true };
+      });
     if (!claimed) return undefined;
     const entry = makeEntry(id, { ...submission, size: content.size, headerSize }, states, undefined);
     return { entry, content, token: String(firstToken) };

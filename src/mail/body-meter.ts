@@ -1,11 +1,24 @@
 /** What `$message_body` and its relatives tell, measured while the message goes by. */
-import type { BodyFacts } from './scope.ts';
+
+/** Facts of a body that has been received. Octets as in the spool of Exim: lines end in LF. */
+export interface BodyFacts {
+  /** The first and the last `message_body_visible` octets. */
+  readonly start: string;
+  readonly end: string;
+  readonly octets: number;
+  readonly lines: number;
+  readonly zeroOctets: number;
+  /** The longest line of the whole message, its end not counted. */
+  readonly longestLine: number;
+  /** A blank line stands between header section and body, and counts among the lines of the message. */
+  readonly blankLine: boolean;
+}
 
 export interface BodyMeter {
   /** Octets of the message so far. */
-  readonly octets: number;
+  octets(): number;
   /** Line ends of the message so far. */
-  readonly lines: number;
+  lines(): number;
   /** The next part of the message, header section included; lines end in CRLF. Keeps nothing of the chunk itself. */
   take(chunk: Uint8Array): void;
   /** Asked for when the message is complete. */
@@ -51,33 +64,33 @@ export function createBodyMeter(visibleOctets: number, headerSize: () => number 
   }
 
   return {
-    get octets() {
-      return octets;
-    },
-    get lines() {
-      return lines;
-    },
+    octets: () => octets,
+    lines: () => lines,
     take(chunk) {
       const part = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length);
       const before = octets;
-      const linesBefore = lines;
       octets += part.length;
-      for (let at = part.indexOf(10); at >= 0; at = part.indexOf(10, at + 1)) {
-        lines++;
-        const end = before + at;
-        if (end - lineStart > longestLine) longestLine = end - lineStart;
-        lineStart = end + 1;
-      }
       if (bodyAt === undefined) {
-        bodyAt = headerSize();
-        if (bodyAt === undefined || bodyAt > octets) {
-          bodyAt = undefined;
-          return;
-        }
-        headLines = linesBefore + newlines(part.subarray(0, bodyAt - before));
+        const size = headerSize();
+        if (size !== undefined && size <= octets) bodyAt = size;
       }
-      const body = bodyAt > before ? part.subarray(bodyAt - before) : part;
-      if (body.length > 0) takeBody(body);
+      const bodyStart = bodyAt === undefined ? part.length : Math.max(0, bodyAt - before);
+      // This loop is most of what a message costs here: plain locals only.
+      let count = 0;
+      let ofHead = 0;
+      let longest = longestLine;
+      let start = lineStart - before;
+      for (let at = part.indexOf(10); at >= 0; at = part.indexOf(10, start)) {
+        count++;
+        if (at < bodyStart) ofHead++;
+        if (at - start > longest) longest = at - start;
+        start = at + 1;
+      }
+      lines += count;
+      headLines += ofHead;
+      longestLine = longest;
+      lineStart = start + before;
+      if (bodyStart < part.length) takeBody(bodyStart === 0 ? part : part.subarray(bodyStart));
     },
     facts() {
       const bodyLines = bodyAt === undefined ? 0 : lines - headLines;
@@ -93,12 +106,6 @@ export function createBodyMeter(visibleOctets: number, headerSize: () => number 
       };
     },
   };
-}
-
-function newlines(part: Buffer): number {
-  let count = 0;
-  for (let at = part.indexOf(10); at >= 0; at = part.indexOf(10, at + 1)) count++;
-  return count;
 }
 
 function withLf(octets: Buffer): string {
