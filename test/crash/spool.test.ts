@@ -24,8 +24,11 @@ interface Account {
   committed: boolean;
   /** By recipient: what was acknowledged as recorded. */
   readonly recorded: Map<number, 'done' | 'deferred'>;
-  /** What was asked for and not answered before the kill: either way is right. */
-  readonly asked: Set<number>;
+  /**
+   * By recipient: how often an answer was asked for and not noted before the kill; either way is right. A released
+   * message may be claimed and asked for again before the first asker has noted its answer.
+   */
+  readonly asked: Map<number, number>;
   /** The message a record of all recipients was to generate. */
   bounce: { readonly id: string; acknowledged: boolean } | undefined;
 }
@@ -79,19 +82,23 @@ function apply(accounts: Map<string, Account>, line: string): string {
       recipients: Number(rest[1]),
       committed: false,
       recorded: new Map(),
-      asked: new Set(),
+      asked: new Map(),
       bounce: undefined,
     });
   } else if (verb !== '') {
     assert.ok(account, line);
     if (verb === 'commit') account.committed = true;
     else if (verb === 'ask') {
-      for (const n of recipients) account.asked.add(n);
+      for (const n of recipients) account.asked.set(n, (account.asked.get(n) ?? 0) + 1);
       if (rest[1] !== undefined) account.bounce ??= { id: rest[1], acknowledged: false };
     } else if (verb === 'record') {
       for (const n of recipients) {
-        account.asked.delete(n);
-        account.recorded.set(n, rest[1] === 'done' ? 'done' : 'deferred');
+        const left = (account.asked.get(n) ?? 1) - 1;
+        if (left > 0) account.asked.set(n, left);
+        else account.asked.delete(n);
+        // For the same reason a note may come after that of a later answer; what is done stays done.
+        if (account.recorded.get(n) !== 'done')
+          account.recorded.set(n, rest[1] === 'done' ? 'done' : 'deferred');
       }
       if (rest[2] !== undefined) account.bounce = { id: rest[2], acknowledged: true };
     }

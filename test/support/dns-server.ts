@@ -3,6 +3,7 @@
 import { createSocket } from 'node:dgram';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { freePort } from './process.ts';
 
 /**
  * Lines `name TTL TYPE data`; names without a dot at the end. Types as in zone files, and beside them what a name does:
@@ -185,8 +186,9 @@ export async function startDnsServer(zone: Zone, wantedPort = 0): Promise<DnsSer
     const answer = answerQuery(zone, query, false);
     if (answer !== undefined) udp.send(answer, from.port, from.address);
   });
-  await new Promise<void>((resolve) => void udp.bind(wantedPort, '127.0.0.1', resolve));
-  const { port } = udp.address();
+  // Not one that the system gives to clients: the same number must be free for TCP.
+  const port = wantedPort > 0 ? wantedPort : await freePort();
+  await new Promise<void>((resolve) => void udp.bind(port, '127.0.0.1', resolve));
   const tcp = createServer((socket) => {
     socket.on('error', () => undefined);
     socket.once('data', (data) => {
