@@ -1,25 +1,17 @@
 // The real Exim and the real Dovecot on loopback ports and in temporary folders, set up as servers.ts answers.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { chmodSync, chownSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer, connect, type AddressInfo } from 'node:net';
+import { connect } from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ListenAddress } from '../../src/net/listen.ts';
 import { findProgram } from '../support/peers.ts';
+import { freePort } from '../support/process.ts';
 
 export interface Peer {
   readonly endpoint: ListenAddress;
   stop(): Promise<void>;
-}
-
-/** A port nobody listens on just now: the programs cannot be asked to take any free one. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await new Promise((resolve) => server.once('listening', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 async function answers(port: number, child: ChildProcess): Promise<void> {
