@@ -44,7 +44,7 @@ async function peerServing(t: TestContext, config: ConfigFolder, ...words: strin
 
 /** The text of a file once it is there. */
 const appeared = (file: string): Promise<string> =>
-  until(() => existsSync(file) && readFileSync(file, 'latin1'), `${file} is written`);
+  until(() => (existsSync(file) && readFileSync(file, 'latin1')) || undefined, `${file} is written`);
 const pidIn = (file: string): number => Number(readFileSync(file, 'latin1'));
 
 describe('where the daemon listens', { skip: needsRoot('exim4'), concurrency: 2 }, () => {
