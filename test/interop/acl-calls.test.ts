@@ -93,6 +93,13 @@ suite('ACLs called while mail is routed', { skip: needs('exim4') }, () => {
 
   test('what they log, and what comes of them', async () => {
     const [ours, theirs] = await Promise.all([said('ours'), said('exim')]);
+    // A queue run of Exim's may come between: it puts off by its retry records what was never tried.
+    for (const [local, lines] of Object.entries(theirs))
+      if (lines.some((l) => l.includes('retry time not reached'))) {
+        delete ours[local];
+        delete theirs[local];
+      }
+    assert.ok(Object.keys(theirs).length > 6);
     assert.deepEqual(ours, theirs);
   });
 });
