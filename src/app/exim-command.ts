@@ -5,6 +5,7 @@ import { parseTimeInterval } from '../mail/time-interval.ts';
 import { startInBackground } from './background.ts';
 import { chooseConfigFile } from './config-file.ts';
 import type { Edge } from './edge/edge.ts';
+import { errorText } from '../mail/error-text.ts';
 
 export async function runExim(words: readonly string[]): Promise<number> {
   const parsed = parseEximArguments(words, parseTimeInterval);
@@ -86,7 +87,7 @@ async function runDaemon(a: EximArguments): Promise<number> {
       reload: (logs) => loadOrComplain(file, a.defines, (line) => logs.panic(line)),
     });
   } catch (error) {
-    console.error(`exim: ${error instanceof Error ? error.message : String(error)}`);
+    console.error(`exim: ${errorText(error)}`);
     return 1;
   }
   return 0;
@@ -115,7 +116,7 @@ async function runQueueOnce(a: EximArguments): Promise<number> {
       serve: false,
     });
   } catch (error) {
-    console.error(`exim: ${error instanceof Error ? error.message : String(error)}`);
+    console.error(`exim: ${errorText(error)}`);
     logs.close();
     return 1;
   }

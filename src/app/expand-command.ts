@@ -13,6 +13,7 @@ import { parseHeaderFields } from '../mail/headers.ts';
 import { replyFromText } from '../mail/reply.ts';
 import type { VerifyResult } from '../verify/verifier.ts';
 import type { Program } from './program.ts';
+import { errorText } from '../mail/error-text.ts';
 
 /** Longest line that is read from standard input, continuation lines included. */
 const maxLineOctets = 1024 * 1024;
@@ -120,7 +121,7 @@ function readMessage(file: string): MessageText | string {
       size: text.length,
     };
   } catch (e) {
-    return `failed to open ${file}: ${e instanceof Error ? e.message : String(e)}`;
+    return `failed to open ${file}: ${errorText(e)}`;
   }
 }
 

@@ -3,6 +3,7 @@ import type { Running } from './serve.ts';
 import { mkdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { version } from './version.ts';
+import { errorText } from '../mail/error-text.ts';
 
 const usage = `usage:
   mailchute start [--tcp] [--config FILE] [--state FOLDER]   edge and store together, from etc/mailchute.conf
@@ -98,7 +99,7 @@ async function serveFile(
     });
     return 0;
   } catch (error) {
-    console.error(`mailchute: ${error instanceof Error ? error.message : String(error)}`);
+    console.error(`mailchute: ${errorText(error)}`);
     return 1;
   }
 }

@@ -11,6 +11,7 @@ import type { Program } from './program.ts';
 import { expandAtStart } from './scope.ts';
 import { type RunningStore, startStores } from './stores.ts';
 import { version } from './version.ts';
+import { errorText } from '../mail/error-text.ts';
 
 export interface ServeOptions {
   /** Which ends: a store can run without the edge. */
@@ -117,7 +118,7 @@ async function begin(program: Program, options: ServeOptions, openStorage: OpenS
       );
     if (pidFile !== undefined) writePidFile(pidFile);
   } catch (error) {
-    logs.panic(`daemon not started: ${error instanceof Error ? error.message : String(error)}`);
+    logs.panic(`daemon not started: ${errorText(error)}`);
     await end([{ edge, stores, logs, pidFile, closeLookups: program.closeLookups }]);
     logs.close();
     throw error;
@@ -157,7 +158,7 @@ async function retire({ edge, stores, logs, closeLookups }: Life): Promise<void>
   try {
     await Promise.all([edge?.stop(reloadGraceMs), ...stores.map((s) => s.stop(reloadGraceMs))]);
   } catch (error) {
-    logs.panic(`end of the old configuration: ${error instanceof Error ? error.message : String(error)}`);
+    logs.panic(`end of the old configuration: ${errorText(error)}`);
   } finally {
     await closeLookups();
     logs.close();

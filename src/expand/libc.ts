@@ -1,6 +1,7 @@
 /** Calls of the C library that Node lacks, through koffi: pipe2(2) and crypt(3) of libcrypt. Loaded on first use. */
 import { createRequire } from 'node:module';
 import type * as Koffi from 'koffi';
+import { errorText } from '../mail/error-text.ts';
 
 function load(library: string): Koffi.LibraryHandle {
   const koffi = createRequire(import.meta.url)('koffi') as typeof Koffi;
@@ -36,7 +37,7 @@ export function encryptPassword(
       'const char *crypt(const uint8_t *key, const uint8_t *salt)',
     ) as Crypt;
   } catch (e) {
-    return { unavailable: e instanceof Error ? e.message : String(e) };
+    return { unavailable: errorText(e) };
   }
   const octets = (s: string): Buffer => Buffer.from(`${s}\0`, 'latin1');
   const found = crypt(octets(password), octets(setting));

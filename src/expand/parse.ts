@@ -8,6 +8,7 @@ import { itemTable } from './items/table.ts';
 import { findOperator } from './operators/table.ts';
 import type { Parser } from './parser.ts';
 import { findVariable } from './variables.ts';
+import { escapes } from './quoted-text.ts';
 
 export interface TemplateError {
   readonly kind: 'template-error';
@@ -328,15 +329,6 @@ class SourceParser implements Parser {
     return found[0];
   }
 }
-
-const escapes: ReadonlyMap<string, string> = new Map([
-  ['n', '\n'],
-  ['r', '\r'],
-  ['t', '\t'],
-  ['b', '\b'],
-  ['v', '\v'],
-  ['f', '\f'],
-]);
 
 function concat(parts: Ast[], text: string): Ast {
   if (parts.length === 0) return { kind: 'text', text };

@@ -1,6 +1,7 @@
 /** Texts in double quotes inside values: `${extract{key}{key="a b"}}`, words of commands. */
 
-const escapes: ReadonlyMap<string, string> = new Map([
+/** What a letter behind a backslash stands for. */
+export const escapes: ReadonlyMap<string, string> = new Map([
   ['n', '\n'],
   ['r', '\r'],
   ['t', '\t'],

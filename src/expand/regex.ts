@@ -4,6 +4,7 @@
  */
 import { createRequire } from 'node:module';
 import type * as Koffi from 'koffi';
+import { errorText } from '../mail/error-text.ts';
 
 export interface RegexMatch {
   readonly kind: 'match';
@@ -163,7 +164,7 @@ function load(): Library | RegexFailure {
       offsets: new Uint32Array(koffi.view(pointer, maxGroups * 16)),
     };
   } catch (e) {
-    const why = e instanceof Error ? e.message : String(e);
+    const why = errorText(e);
     return {
       kind: 'error',
       reason: `regular expressions need the library libpcre2-8.so.0 (Debian package libpcre2-8-0) and the npm package koffi: ${why}`,

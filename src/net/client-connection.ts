@@ -3,6 +3,7 @@ import type { DialogueFault } from '../mail/dialogue-fault.ts';
 import type { Endpoint } from '../mail/endpoint.ts';
 import type { Reply } from '../mail/reply.ts';
 import type { ByteStream } from './byte-stream.ts';
+import { errorText } from '../mail/error-text.ts';
 
 /** Turns octets into replies; `protocol/reply-parser.ts` is the one there is. */
 export interface ReplyDecoder {
@@ -218,7 +219,7 @@ export class ClientConnection implements AsyncDisposable {
         if (!this.#stream.write(chunk)) await this.#drain(x.blockTimeoutMs ?? x.timeoutMs);
       }
     } catch (error) {
-      this.#fail({ kind: 'source', text: error instanceof Error ? error.message : String(error) });
+      this.#fail({ kind: 'source', text: errorText(error) });
     } finally {
       this.#streaming = false;
       abort.abort();

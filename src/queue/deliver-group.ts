@@ -12,6 +12,7 @@ import type { DeliveryContext } from './context.ts';
 import type { GateOpen } from './host-gate.ts';
 import type { Attempt } from './outcome.ts';
 import { addressKey, decideRetry, type Failure, ruleFor, timedOut } from './retry-decision.ts';
+import { errorText } from '../mail/error-text.ts';
 
 export interface GroupDelivery {
   readonly context: DeliveryContext;
@@ -99,7 +100,7 @@ async function hand(
     if (signal.aborted) return 'unknown';
     return same(group, {
       kind: 'deferred',
-      status: { text: `cannot read the message: ${textOf(failure)}`, code: '4.3.0' },
+      status: { text: `cannot read the message: ${errorText(failure)}`, code: '4.3.0' },
       scope: 'message',
     });
   }
@@ -134,7 +135,7 @@ async function hand(
     );
   } catch (failure) {
     if (signal.aborted) return 'unknown';
-    const text = `${group.transport} transport failed: ${textOf(failure)}`;
+    const text = `${group.transport} transport failed: ${errorText(failure)}`;
     context.emit({ kind: 'problem', id: claim.entry.id, atMs: context.nowMs(), text });
     return same(group, { kind: 'deferred', status: { text, code: '4.3.0' }, scope: 'message' });
   }
@@ -279,10 +280,6 @@ function same(group: RecipientGroup, outcome: RecipientOutcome): readonly Recipi
 
 function everyone(d: GroupDelivery, status: { readonly text: string }): Promise<readonly Attempt[]> {
   return judge(d, [], same(d.group, { kind: 'deferred', status, scope: 'message' }), d.context.nowMs());
-}
-
-function textOf(failure: unknown): string {
-  return failure instanceof Error ? failure.message : String(failure);
 }
 
 /** How long others wait for the delivery that finds out about a host, and when they come back where it takes longer. */

@@ -5,6 +5,7 @@
 import type { ExpandScope } from '../expand/scope.ts';
 import { formatAddress } from '../mail/address.ts';
 import type { HeaderField } from '../mail/headers.ts';
+import { lazy } from '../mail/lazy.ts';
 import type { MessageSource } from '../mail/message-source.ts';
 import type { Routed, RouteEnvironment } from '../router/environment.ts';
 import { type Leaf, putOff, routeAll } from '../router/route.ts';
@@ -20,6 +21,7 @@ import { recordDelivered, recordFinal, type DeliveryResult } from './record.ts';
 import { addressKey, decideRetry } from './retry-decision.ts';
 import { spooledBody } from './spooled-body.ts';
 import { expandedBefore, noWork, planWork, type Task, type Work } from './work.ts';
+import { errorText } from '../mail/error-text.ts';
 
 export interface DeliverOptions {
   /** Also recipients and hosts whose time has not come (`-qf`). */
@@ -186,7 +188,7 @@ async function routeOne(
     });
   } catch (failure) {
     if (signal.aborted) return undefined;
-    const text = `routing of ${formatAddress(address)} failed: ${failure instanceof Error ? failure.message : String(failure)}`;
+    const text = `routing of ${formatAddress(address)} failed: ${errorText(failure)}`;
     context.emit({ kind: 'problem', id: claim.entry.id, atMs: context.nowMs(), text });
     return [putOff(address, 'internal error while routing')];
   }
@@ -235,13 +237,13 @@ async function routeEnvironment(
     content.bytes === undefined
       ? await readStart(content, entry.headerSize, signal).catch(() => undefined)
       : undefined;
-  const headers = (): readonly HeaderField[] => {
+  const headers = lazy((): readonly HeaderField[] => {
     const { bytes } = content;
     const octets =
       section ??
       (bytes === undefined ? Buffer.alloc(0) : Buffer.from(bytes.buffer, bytes.byteOffset, entry.headerSize));
     return editFields(octets.toString('latin1'), entry.headerEdits);
-  };
+  });
   const body = spooledBody(claim, context.main.messageBodyVisible ?? 500, signal);
   const facts = factsOf(entry, { headers, body });
   return {

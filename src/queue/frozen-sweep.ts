@@ -4,6 +4,7 @@ import type { Claim, OutcomeRecord } from '../spool/spool.ts';
 import { makeBounces } from './bounces.ts';
 import type { DeliveryContext } from './context.ts';
 import type { DeliveryEvent } from './events.ts';
+import { errorText } from '../mail/error-text.ts';
 
 export interface FrozenSweep {
   /** Looks at frozen messages where it has not done so for a while. Never rejects. */
@@ -30,7 +31,7 @@ export function createFrozenSweep(
       try {
         await sweepFrozen(context, timeoutFrozenAfterMs, leaseMs, signal);
       } catch (failure) {
-        const text = `frozen messages could not be looked through: ${failure instanceof Error ? failure.message : String(failure)}`;
+        const text = `frozen messages could not be looked through: ${errorText(failure)}`;
         context.emit({ kind: 'problem', atMs: context.nowMs(), text });
       } finally {
         running = false;

@@ -8,6 +8,7 @@ import type { DeliveryEvent } from './events.ts';
 import { freezeNotices } from './freeze-tell.ts';
 import { type Attempt, deferredState, shortStatus } from './outcome.ts';
 import { settle, stateOf, type Work } from './work.ts';
+import { errorText } from '../mail/error-text.ts';
 
 /**
  * `completed`: the message is gone. `waiting`: some recipients are left for later. `generated`: bounces are in the queue
@@ -195,7 +196,7 @@ async function postpone(
   signal: AbortSignal,
   failure: unknown,
 ): Promise<DeliveryResult> {
-  const text = `cannot make a bounce: ${failure instanceof Error ? failure.message : String(failure)}`;
+  const text = `cannot make a bounce: ${errorText(failure)}`;
   context.emit({ kind: 'problem', id: claim.entry.id, atMs: context.nowMs(), text });
   for (const [number, a] of work.attempts) {
     if (a.kind !== 'failed') continue;
@@ -319,7 +320,7 @@ async function persist(
     try {
       return await context.spool.record(claim, update);
     } catch (failure) {
-      const reason = failure instanceof Error ? failure.message : String(failure);
+      const reason = errorText(failure);
       context.emit({ kind: 'record-failed', id: claim.entry.id, atMs: context.nowMs(), reason, attempt });
       if (signal.aborted && ++afterAbort >= triesAfterAbort) throw failure;
       await pause(Math.min(longestDelayMs, firstDelayMs * 2 ** Math.min(attempt - 1, 10)), signal);

@@ -9,6 +9,7 @@ import { deliverMessage } from './deliver.ts';
 import { createFrozenSweep } from './frozen-sweep.ts';
 import { isUntried } from './outcome.ts';
 import type { DeliveryResult } from './record.ts';
+import { errorText } from '../mail/error-text.ts';
 
 export interface RunnerOptions {
   readonly context: DeliveryContext;
@@ -112,7 +113,7 @@ export function createQueueRunner(options: RunnerOptions): QueueRunner {
     run.done = deliverMessage(context, claim, { force, signal: controller.signal }).then(
       (result) => ended(id, run, result, finished),
       (failure: unknown) => {
-        problem(`delivery given up: ${failure instanceof Error ? failure.message : String(failure)}`, id);
+        problem(`delivery given up: ${errorText(failure)}`, id);
         ended(id, run, 'lost', finished);
       },
     );
@@ -145,10 +146,7 @@ export function createQueueRunner(options: RunnerOptions): QueueRunner {
     try {
       await spool.record(claim, { outcomes: [], release: true });
     } catch (failure) {
-      problem(
-        `message not given back: ${failure instanceof Error ? failure.message : String(failure)}`,
-        claim.entry.id,
-      );
+      problem(`message not given back: ${errorText(failure)}`, claim.entry.id);
     }
     finished?.();
   };
@@ -183,11 +181,7 @@ export function createQueueRunner(options: RunnerOptions): QueueRunner {
       return;
     }
     claiming = claimDue()
-      .catch((failure: unknown) =>
-        problem(
-          `the queue could not be read: ${failure instanceof Error ? failure.message : String(failure)}`,
-        ),
-      )
+      .catch((failure: unknown) => problem(`the queue could not be read: ${errorText(failure)}`))
       .finally(() => {
         claiming = undefined;
         if (started && !stopping) arm();
@@ -244,10 +238,7 @@ export function createQueueRunner(options: RunnerOptions): QueueRunner {
           const at = waiting.findIndex((w) => w.claim === claim);
           if (at >= 0) waiting.splice(at, 1)[0]?.finished?.();
         } catch (failure) {
-          problem(
-            `lease not renewed: ${failure instanceof Error ? failure.message : String(failure)}`,
-            claim.entry.id,
-          );
+          problem(`lease not renewed: ${errorText(failure)}`, claim.entry.id);
         }
       }),
     );

@@ -13,6 +13,7 @@ import type { MailStore, StoreOutcome, StoreRecipient } from './mail-store.ts';
 import { messageIdOf } from './message-id.ts';
 import * as replies from './replies.ts';
 import { mailboxText, traceFields } from './trace.ts';
+import { errorText } from '../mail/error-text.ts';
 
 export interface StoreHandlerOptions {
   readonly directory: Directory;
@@ -99,7 +100,7 @@ function transaction(shared: Shared, client: LmtpClientFacts, sender: ReversePat
         const found = directory.find(base);
         answer = found instanceof Promise ? await found : found;
       } catch (error) {
-        answer = { kind: 'unavailable', reason: error instanceof Error ? error.message : String(error) };
+        answer = { kind: 'unavailable', reason: errorText(error) };
       }
       return judge(address, position, answer, detail);
     },
@@ -181,7 +182,7 @@ async function storeAll(
   try {
     return await options.store.deliver({ sender, recipients, content, trace: () => trace }, signal);
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = errorText(error);
     return admitted.map(() => ({ kind: 'unavailable', reason }));
   }
 }

@@ -1,6 +1,7 @@
 /** The callout cache (Exim manual, "Callout caching"): a record per address and one per domain, kept as hints. */
 import { type Address, formatAddress, formatPath, type ReversePath } from '../mail/address.ts';
 import type { Hints } from '../hints/hints.ts';
+import { errorText } from '../mail/error-text.ts';
 
 /** Exim's main options, with its defaults. */
 export interface CalloutExpiry {
@@ -56,7 +57,7 @@ export function createCalloutCache(
 ): CalloutCache {
   const put = (key: string, record: AddressRecord | DomainRecord, expiresAtMs: number): void => {
     hints.put('callout', key, record, expiresAtMs).catch((error: unknown) => {
-      problem(`callout cache: ${error instanceof Error ? error.message : String(error)}`);
+      problem(`callout cache: ${errorText(error)}`);
     });
   };
   return {

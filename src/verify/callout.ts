@@ -10,6 +10,7 @@ import { MailError } from '../mail/mail-error.ts';
 import { isPermanent, isPositive, type Reply } from '../mail/reply.ts';
 import { createSmtpPool } from '../smtp/client/pool.ts';
 import type { CalloutTarget } from '../transport/transport.ts';
+import { errorText } from '../mail/error-text.ts';
 
 export interface CalloutQuestion {
   readonly target: CalloutTarget;
@@ -236,7 +237,7 @@ async function flyBatch(desk: Desk, batch: readonly Pending[]): Promise<void> {
   const asked = await desk
     .inquire(endpoint, sender, addresses, options)
     .catch((error: unknown): undefined => {
-      const text = error instanceof Error ? error.message : String(error);
+      const text = errorText(error);
       for (const p of batch)
         p.answer(unclear(endpoint, 'connect', 'callout', undefined, { kind: 'io', text }));
     });

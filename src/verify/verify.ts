@@ -16,6 +16,7 @@ import {
   unclearLog,
 } from './callout-wording.ts';
 import type { CalloutOptions, Verifier, VerifyRequest, VerifyResult } from './verifier.ts';
+import { errorText } from '../mail/error-text.ts';
 
 /** What routing says of an address; `Routed` of `router/environment.ts` has this shape. */
 export type VerifyRouting =
@@ -72,7 +73,7 @@ async function verify(
     );
   } catch (error) {
     if (error instanceof MailError && error.code === 'ABORTED') throw error;
-    const text = error instanceof Error ? error.message : String(error);
+    const text = errorText(error);
     return { kind: 'defer', stage: 'route', reply: temporary(who, undefined), logReason: text };
   }
   switch (routing.kind) {

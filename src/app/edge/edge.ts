@@ -27,6 +27,7 @@ import { childRewriter } from './rewriting.ts';
 import { spaceCheck } from './space.ts';
 import type { OpenStorage } from './storage.ts';
 import { type SmtpAddress, smtpAddresses } from './smtp-addresses.ts';
+import { errorText } from '../../mail/error-text.ts';
 
 export interface Edge {
   /** Where SMTP is taken. */
@@ -290,8 +291,4 @@ function mailboxes(text: string, domain: string): Address[] {
     const address = word === '' ? undefined : parseAddress(word.includes('@') ? word : `${word}@${domain}`);
     return address === undefined || isSyntaxError(address) ? [] : [address];
   });
-}
-
-function errorText(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -15,6 +15,7 @@ import {
   inAngleBrackets,
   parseHeaderFields,
 } from '../../mail/headers.ts';
+import { lazy } from '../../mail/lazy.ts';
 import { MailError } from '../../mail/mail-error.ts';
 import type { QueueId } from '../../mail/message-id.ts';
 import { formatDate, receivedField } from '../../mail/received.ts';
@@ -30,6 +31,7 @@ import { headerSection } from './header-section.ts';
 import type { EdgeParts } from './parts.ts';
 import type { Rewriting } from './rewriting.ts';
 import { submissionEdits } from './submission.ts';
+import { errorText } from '../../mail/error-text.ts';
 
 /** What expansions may look at once the content has come. */
 export type ContentFacts = Required<Pick<MessageFacts, 'headers' | 'body'>>;
@@ -258,10 +260,6 @@ function commitFailure(error: unknown): [Verdict, string, true] {
   return [localProblem, `cannot store the message: ${reason}`, true];
 }
 
-function errorText(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}
-
 const localProblem: Verdict = {
   reply: reply(451, '4.3.0', 'Temporary local problem - please try later'),
 };
@@ -329,9 +327,4 @@ function messageIdOf(fields: readonly HeaderField[]): string | undefined {
 function subjectOf(fields: readonly HeaderField[]): string | undefined {
   const field = findHeader(fields, 'subject');
   return field === undefined ? undefined : decodeRfc2047(headerBody(field).trim(), 'UTF-8');
-}
-
-function lazy<T>(make: () => T): () => T {
-  let value: { readonly made: T } | undefined;
-  return () => (value ??= { made: make() }).made;
 }

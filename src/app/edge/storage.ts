@@ -23,35 +23,40 @@ export type OpenStorage = (spoolDirectory: string, problem: (text: string) => vo
  * lmdb's writer, which waits for this thread.
  */
 export function sharedStorage(): OpenStorage {
-  const opened = new Map<
-    string,
-    { storage: Omit<Storage, 'close'>; uses: number; problem: (text: string) => void }
-  >();
+  const opened = new Map<string, Shared>();
   return (spoolDirectory, problem) => {
-    let found = opened.get(spoolDirectory);
-    if (found === undefined) {
-      const tell = (text: string): void => opened.get(spoolDirectory)?.problem(text);
-      const spool = openLmdbSpool({
-        directory: path.join(spoolDirectory, 'spool'),
-        onCorrupt: (id, error) => tell(`${id} cannot be read and is left alone: ${error.message}`),
-      });
-      const hints = openLmdbHints({ directory: path.join(spoolDirectory, 'hints') });
-      found = { storage: { spool, hints }, uses: 0, problem };
-      opened.set(spoolDirectory, found);
-    }
-    const { storage } = found;
-    const entry = found;
-    entry.uses++;
-    // The newest edge's logs.
-    entry.problem = problem;
+    const shared = opened.get(spoolDirectory) ?? openShared(spoolDirectory, problem);
+    opened.set(spoolDirectory, shared);
+    shared.uses++;
+    shared.listener.problem = problem;
+    const { spool, hints } = shared;
     return {
-      ...storage,
+      spool,
+      hints,
       async close() {
-        if (--entry.uses > 0) return;
+        if (--shared.uses > 0) return;
         opened.delete(spoolDirectory);
-        await storage.spool.close();
-        await storage.hints.close();
+        await spool.close();
+        await hints.close();
       },
     };
   };
+}
+
+interface Shared {
+  readonly spool: Spool;
+  readonly hints: Hints;
+  /** The newest edge's logs. */
+  readonly listener: { problem: (text: string) => void };
+  uses: number;
+}
+
+function openShared(spoolDirectory: string, problem: (text: string) => void): Shared {
+  const listener = { problem };
+  const spool = openLmdbSpool({
+    directory: path.join(spoolDirectory, 'spool'),
+    onCorrupt: (id, error) => listener.problem(`${id} cannot be read and is left alone: ${error.message}`),
+  });
+  const hints = openLmdbHints({ directory: path.join(spoolDirectory, 'hints') });
+  return { spool, hints, listener, uses: 0 };
 }

@@ -6,6 +6,7 @@ import type { VariableRow } from '../evaluator.ts';
 import type { Outcome } from '../outcome.ts';
 import type { Frame } from '../frame.ts';
 import type { Awaitable, BodyFacts, MessageFacts } from '../scope.ts';
+import { errorText } from '../../mail/error-text.ts';
 
 type Read = (m: MessageFacts, f: Frame) => string | undefined;
 
@@ -21,7 +22,7 @@ const sender = (read: Read): VariableRow => ({
 
 const unreadable = (e: unknown): Outcome<string> => ({
   kind: 'defer',
-  reason: `the message cannot be read: ${e instanceof Error ? e.message : String(e)}`,
+  reason: `the message cannot be read: ${errorText(e)}`,
 });
 
 const body = (

@@ -1,6 +1,7 @@
 /** Parsed files, kept while the file on disk is the same (device, inode, size, times). */
 import { readFileSync, statSync, type Stats } from 'node:fs';
 import type { DriverAnswer } from '../lookup.ts';
+import { errorText } from '../../mail/error-text.ts';
 
 export type FileContent<T> =
   | { readonly kind: 'content'; readonly content: T }
@@ -53,7 +54,7 @@ const words: ReadonlyMap<string, string> = new Map([
 /** The system's words for a failed call. */
 export function systemWords(e: unknown): string {
   const code = e instanceof Error ? (e as NodeJS.ErrnoException).code : undefined;
-  return words.get(code ?? '') ?? (e instanceof Error ? e.message : String(e));
+  return words.get(code ?? '') ?? errorText(e);
 }
 
 /**

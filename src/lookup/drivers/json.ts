@@ -2,6 +2,7 @@
 import { splitList } from '../../mail/list-text.ts';
 import type { DriverAnswer, LookupDriver } from '../lookup.ts';
 import { createFileCache, type FileCacheOptions } from './file-cache.ts';
+import { errorText } from '../../mail/error-text.ts';
 
 type Json = string | number | boolean | null | readonly Json[] | { readonly [name: string]: Json };
 type Parsed =
@@ -34,7 +35,7 @@ function parse(text: string): Parsed {
   try {
     return { kind: 'json', value: JSON.parse(Buffer.from(text, 'latin1').toString('utf8')) as Json };
   } catch (e) {
-    return { kind: 'malformed', reason: e instanceof Error ? e.message : String(e) };
+    return { kind: 'malformed', reason: errorText(e) };
   }
 }
 

@@ -8,13 +8,10 @@ import type {
   RowDataPacket,
 } from 'mysql2/promise';
 import type { DriverAnswer, LookupDriver } from '../lookup.ts';
-import { messageOf, octetsOf, textOf } from './octets.ts';
+import { messageOf, octetsOf } from './octets.ts';
 import { optionalPackage } from './optional-package.ts';
 import {
-  askServers,
-  chooseServers,
   hostField,
-  LateAnswer,
   perServer,
   serverFields,
   serverLimits,
@@ -23,8 +20,8 @@ import {
   type ServerLimits,
   type ServerList,
 } from './servers.ts';
-import { keepsSelects } from './sql-keep.ts';
 import { rowsText } from './sql-rows.ts';
+import { brokenOff, createSqlServerLookup } from './sql-server.ts';
 
 const mysql = optionalPackage('mysql', 'mysql2', () => import('mysql2/promise'));
 
@@ -71,30 +68,20 @@ export function createMysql(servers: readonly string[], limits: ServerLimits = s
         return { kind: 'defer', reason: `MYSQL: query failed: ${messageOf(e)}` };
       }
       connection.destroy();
-      // What may have changed data is not sent again.
-      const reason = `MYSQL: query failed: ${messageOf(e)}`;
-      if (keepsSelects(query) === 0) return { kind: 'defer', reason };
-      return { kind: 'next', reason, broken: !(e instanceof LateAnswer) };
+      return brokenOff(list, query, e);
     }
   };
 
-  return {
-    type: 'mysql',
-    style: 'query',
-    quotes: true,
-    keepMs: keepsSelects,
-    async find(_, key, options, quoted = false): Promise<DriverAnswer> {
-      const chosen = chooseServers(list, key, options, quoted);
-      if (typeof chosen === 'string') return { kind: 'defer', reason: chosen };
-      const query = textOf(chosen.query);
-      if (query === undefined) return { kind: 'defer', reason: 'MYSQL: the query is not UTF-8' };
-      const loaded = await mysql();
-      if (loaded.kind !== 'loaded') return loaded;
-      ({ createPool } = loaded.module);
-      return askServers(chosen.servers, (server) => ask(server, query));
+  return createSqlServerLookup(
+    'mysql',
+    list,
+    mysql,
+    (module) => {
+      ({ createPool } = module);
     },
-    close: () => pools.clear(),
-  };
+    ask,
+    () => pools.clear(),
+  );
 }
 
 type Result = RowDataPacket[][] | RowDataPacket[] | ResultSetHeader;

@@ -1,4 +1,5 @@
 /** Between octet strings, which lookups work on, and the text that a library takes and gives. */
+import { errorText } from '../../mail/error-text.ts';
 
 const strict = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
@@ -18,11 +19,6 @@ export function octetsOf(text: string): string {
 
 /** The message of what was thrown, on one line. */
 export function messageOf(e: unknown): string {
-  const text =
-    e instanceof AggregateError && e.errors.length > 0
-      ? messageOf(e.errors[0])
-      : e instanceof Error
-        ? e.message
-        : String(e);
+  const text = e instanceof AggregateError && e.errors.length > 0 ? messageOf(e.errors[0]) : errorText(e);
   return text.replace(/\s+/g, ' ').trim();
 }

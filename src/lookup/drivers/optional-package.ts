@@ -1,4 +1,5 @@
 /** Packages that only some configurations need: they are loaded at the first lookup of their type. */
+import { errorText } from '../../mail/error-text.ts';
 
 /** The package, or why it cannot be used. */
 export type Loaded<T> =
@@ -23,7 +24,7 @@ export function optionalPackage<T>(
       const missing = e instanceof Error && (e as NodeJS.ErrnoException).code === 'ERR_MODULE_NOT_FOUND';
       const why = missing
         ? `is not installed; install it with: npm install ${name}`
-        : `cannot be loaded: ${e instanceof Error ? e.message : String(e)}`;
+        : `cannot be loaded: ${errorText(e)}`;
       return { kind: 'unusable', reason: `the ${type} lookup needs the npm package "${name}", which ${why}` };
     }
   };

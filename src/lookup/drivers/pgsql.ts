@@ -1,13 +1,10 @@
 /** pgsql: SQL statements to PostgreSQL (Exim manual, "SQL lookups", "Special PostgreSQL features"), with the package `pg`. */
 import type { DatabaseError, Pool, PoolClient, PoolConfig, QueryArrayResult } from 'pg';
 import type { DriverAnswer, LookupDriver } from '../lookup.ts';
-import { messageOf, octetsOf, textOf } from './octets.ts';
+import { messageOf, octetsOf } from './octets.ts';
 import { optionalPackage } from './optional-package.ts';
 import {
-  askServers,
-  chooseServers,
   hostField,
-  LateAnswer,
   perServer,
   serverFields,
   serverLimits,
@@ -17,7 +14,7 @@ import {
   type ServerList,
 } from './servers.ts';
 import { rowsText } from './sql-rows.ts';
-import { keepsSelects } from './sql-keep.ts';
+import { brokenOff, createSqlServerLookup } from './sql-server.ts';
 
 const pg = optionalPackage('pgsql', 'pg', () => import('pg'));
 
@@ -76,30 +73,20 @@ export function createPgsql(servers: readonly string[], limits: ServerLimits = s
       } catch {
         // the deadline gave it up already
       }
-      // What may have changed data is not sent again.
-      const reason = `PGSQL: query failed: ${messageOf(e)}`;
-      if (keepsSelects(query) === 0) return { kind: 'defer', reason };
-      return { kind: 'next', reason, broken: !(e instanceof LateAnswer) };
+      return brokenOff(list, query, e);
     }
   };
 
-  return {
-    type: 'pgsql',
-    style: 'query',
-    quotes: true,
-    keepMs: keepsSelects,
-    async find(_, key, options, quoted = false): Promise<DriverAnswer> {
-      const chosen = chooseServers(list, key, options, quoted);
-      if (typeof chosen === 'string') return { kind: 'defer', reason: chosen };
-      const query = textOf(chosen.query);
-      if (query === undefined) return { kind: 'defer', reason: 'PGSQL: the query is not UTF-8' };
-      const loaded = await pg();
-      if (loaded.kind !== 'loaded') return loaded;
-      PoolClass = loaded.module.default.Pool;
-      return askServers(chosen.servers, (server) => ask(server, query));
+  return createSqlServerLookup(
+    'pgsql',
+    list,
+    pg,
+    (module) => {
+      PoolClass = module.default.Pool;
     },
-    close: () => pools.clear(),
-  };
+    ask,
+    () => pools.clear(),
+  );
 }
 
 /** The server processed the query and refused it: another one would do the same. */

@@ -130,16 +130,13 @@ function exchangeUdp(
 ): Promise<DnsMessage | string> {
   return new Promise((resolve) => {
     const socket = createSocket(isIPv6(server.address) ? 'udp6' : 'udp4');
-    const finish = (result: DnsMessage | string): void => {
-      clearTimeout(timer);
-      socket.close();
-      resolve(result);
-    };
     let done = false;
     const once = (result: DnsMessage | string): void => {
       if (done) return;
       done = true;
-      finish(result);
+      clearTimeout(timer);
+      socket.close();
+      resolve(result);
     };
     const timer = setTimeout(
       () => once(`no answer from ${server.address} in ${timeoutMs / 1000} s`),

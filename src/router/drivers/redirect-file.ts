@@ -11,6 +11,7 @@ import {
 } from 'node:fs';
 import path from 'node:path';
 import { getSystemErrorMessage } from 'node:util';
+import { errorText } from '../../mail/error-text.ts';
 
 export interface ForwardFileChecks {
   /** Mode bits that must not be set. */
@@ -113,7 +114,7 @@ function codeOf(error: unknown): string {
 /** The system's words: `No such file or directory`. */
 function textOf(error: unknown): string {
   const errno = error instanceof Error && 'errno' in error ? Number(error.errno) : Number.NaN;
-  if (Number.isNaN(errno)) return error instanceof Error ? error.message : String(error);
+  if (Number.isNaN(errno)) return errorText(error);
   const text = getSystemErrorMessage(errno);
   return `${text.charAt(0).toUpperCase()}${text.slice(1)}`;
 }

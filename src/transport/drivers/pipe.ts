@@ -5,6 +5,7 @@ import { constants as system } from 'node:os';
 import path from 'node:path';
 import { isOwnIdentity, type Identity } from './local/identity.ts';
 import type { JobOutcome } from './local/outcome.ts';
+import { errorText } from '../../mail/error-text.ts';
 
 export interface PipeCommand {
   /** The transport's name, for messages. */
@@ -106,7 +107,7 @@ export async function runPipe(
   let unreadable: string | undefined;
   // Not waited for: content that never comes must not outlast the command.
   void feed(child.stdin, content).catch((error: unknown) => {
-    unreadable = error instanceof Error ? error.message : String(error);
+    unreadable = errorText(error);
     kill('abort');
   });
   try {

@@ -64,6 +64,22 @@ export function encodeMessage(submission: Submission, headerSize: number, conten
   return finishMessage(buffer, end, json, 0);
 }
 
+/** The value of a message whose content, `size` octets of it, is in a file of `bodyOwner`. */
+export function encodeMessageInFile(
+  submission: Submission,
+  size: number,
+  headerSize: number,
+  bodyOwner: number,
+): Buffer {
+  const json = messageJson(submission, size, headerSize);
+  return finishMessage(
+    Buffer.allocUnsafe(messageHeaderLength + jsonRoom(json)),
+    messageHeaderLength,
+    json,
+    bodyOwner,
+  );
+}
+
 /** Throws MailError('CORRUPT') for what is not a message value of this version. `value` may be overwritten afterwards if `content` is not used. */
 export function decodeMessage(value: Buffer): DecodedMessage {
   checkVersion('message', value, messageHeaderLength);

@@ -4,7 +4,7 @@ import type { QueueId } from '../../../mail/message-id.ts';
 import type { GeneratedMessage, RecipientState } from '../../spool.ts';
 import { headerLength } from './content.ts';
 import type { SpoolContext } from './context.ts';
-import { encodeMessage, finishMessage, jsonRoom, messageHeaderLength, messageJson } from './encoding.ts';
+import { encodeMessage, encodeMessageInFile } from './encoding.ts';
 import type { StateRow } from './encoding.ts';
 import type { SpoolDatabases } from './environment.ts';
 import { firstToken, insertEntry } from './rows.ts';
@@ -40,13 +40,7 @@ async function prepareGenerated(context: SpoolContext, message: GeneratedMessage
   const file = context.bodies.create(id, self);
   await file.write(content);
   await file.finish();
-  const json = messageJson(message, content.length, headerSize);
-  const value = finishMessage(
-    Buffer.allocUnsafe(messageHeaderLength + jsonRoom(json)),
-    messageHeaderLength,
-    json,
-    self,
-  );
+  const value = encodeMessageInFile(message, content.length, headerSize, self);
   return { id, value, row: { ...row, bodyOwner: self } };
 }
 

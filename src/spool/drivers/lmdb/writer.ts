@@ -4,7 +4,13 @@ import type { MessageSource } from '../../../mail/message-source.ts';
 import type { BodyWriter } from './body-files.ts';
 import { headerLength, headerScanner, memorySource, type HeaderScanner } from './content.ts';
 import type { SpoolContext } from './context.ts';
-import { finishMessage, jsonRoom, messageHeaderLength, messageJson } from './encoding.ts';
+import {
+  encodeMessageInFile,
+  finishMessage,
+  jsonRoom,
+  messageHeaderLength,
+  messageJson,
+} from './encoding.ts';
 import { checkGenerated, insertGenerated, withGenerated } from './generated.ts';
 import { firstToken, insertEntry, makeEntry } from './rows.ts';
 
@@ -153,13 +159,7 @@ export function createWriter(context: SpoolContext, signal: AbortSignal): SpoolW
     await body.file.finish();
     const self = context.owners.self;
     const headerSize = body.headers.end();
-    const json = messageJson(submission, body.size, headerSize);
-    const value = finishMessage(
-      Buffer.allocUnsafe(messageHeaderLength + jsonRoom(json)),
-      messageHeaderLength,
-      json,
-      self,
-    );
+    const value = encodeMessageInFile(submission, body.size, headerSize, self);
     try {
       const claim = await store(
         submission,

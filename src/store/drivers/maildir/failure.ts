@@ -1,5 +1,6 @@
 /** What a system error means for a recipient. */
 import type { StoreOutcome } from '../../mail-store.ts';
+import { errorText } from '../../../mail/error-text.ts';
 
 /** The error's system code, or the empty string. */
 export function failureCode(error: unknown): string {
@@ -12,6 +13,6 @@ export function failureOutcome(error: unknown, maildir: string): StoreOutcome {
   if (code === 'EDQUOT') return { kind: 'over-quota', text: 'Not enough disk quota' };
   return {
     kind: 'unavailable',
-    reason: `${maildir}: ${error instanceof Error ? error.message : String(error)}`,
+    reason: `${maildir}: ${errorText(error)}`,
   };
 }

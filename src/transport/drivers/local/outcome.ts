@@ -1,5 +1,6 @@
 /** What a job on this machine comes to. */
 import type { EnhancedStatus } from '../../../mail/reply.ts';
+import { errorText } from '../../../mail/error-text.ts';
 
 export type JobOutcome =
   | { readonly kind: 'done'; readonly text?: string }
@@ -39,5 +40,5 @@ export function codeOf(error: unknown): string | undefined {
 
 /** The system's words for an error, as strerror gives them. */
 export function errorWords(error: unknown): string {
-  return words[codeOf(error) ?? ''] ?? (error instanceof Error ? error.message : String(error));
+  return words[codeOf(error) ?? ''] ?? errorText(error);
 }

@@ -11,6 +11,7 @@ import { type Identity, isOwnIdentity } from './identity.ts';
 import { type Job, runJob } from './job.ts';
 import { deferred, type JobOutcome } from './outcome.ts';
 import type { Order } from './worker.ts';
+import { errorText } from '../../../mail/error-text.ts';
 
 export interface RunOptions {
   /** A process that takes longer is ended, and killed where it does not end. */
@@ -73,7 +74,7 @@ async function runWorker(
   // Not waited for: content that never comes must not outlast the worker.
   void sendOrder(child.stdin, order, content).catch((error: unknown) => {
     // Without the end the worker takes nothing for complete.
-    unreadable = error instanceof Error ? error.message : String(error);
+    unreadable = errorText(error);
     child.stdin.destroy();
   });
   try {

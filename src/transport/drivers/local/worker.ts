@@ -7,6 +7,7 @@ import { prepareLocks } from './file-lock.ts';
 import { readFrames } from './frames.ts';
 import { type Job, runJob } from './job.ts';
 import type { JobOutcome } from './outcome.ts';
+import { errorText } from '../../../mail/error-text.ts';
 
 export interface Order {
   /** Absent: stay who we are. */
@@ -31,7 +32,7 @@ process.on('SIGINT', () => undefined);
 try {
   process.stdout.write(`${JSON.stringify(await main())}\n`);
 } catch (error) {
-  const text = error instanceof Error ? error.message : String(error);
+  const text = errorText(error);
   process.stdout.write(`${JSON.stringify({ kind: 'deferred', text } satisfies JobOutcome)}\n`);
 }
 // What is left of standard input concerns nobody.
