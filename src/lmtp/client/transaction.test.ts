@@ -442,6 +442,14 @@ function mayBeDelivered(said: string, recipients: number, withData: boolean): bo
   return Array.from({ length: recipients }, (_, i) => good(codes[3 + i]) && good(codes[after + accepted++]));
 }
 
+function replyCount(act: string | { readonly say: string }): number {
+  const parser = new ReplyParser();
+  parser.push(Buffer.from(typeof act === 'string' ? act : act.say, 'latin1'));
+  let count = 0;
+  while (parser.next() !== undefined) count++;
+  return count;
+}
+
 test('property: whatever the server does, one outcome per recipient, and delivered only where it said so', async () => {
   await fc.assert(
     fc.asyncProperty(
@@ -474,10 +482,13 @@ test('property: whatever the server does, one outcome per recipient, and deliver
         });
         assert.equal(got.result.recipients.length, names.length);
         const may = mayBeDelivered(got.said, names.length, !p.helo.includes('CHUNKING'));
+        // Who answers a command of the flight twice, and ends before it reads the content, cannot be told from one who
+        // stored it and ended among its replies: positions are all there is.
+        const inStep = [p.mail, ...p.rcpt.slice(0, p.recipients)].every((a) => replyCount(a) <= 1);
         got.result.recipients.forEach((r, i) => {
           if (r.kind === 'accepted') {
             assert.ok(may[i], `recipient ${i} was not accepted: ${JSON.stringify(got.said)}`);
-            assert.deepEqual(got.contents.map(String), [body]);
+            if (inStep) assert.deepEqual(got.contents.map(String), [body]);
           }
         });
         // And nothing is lost of what a well-behaved server granted.
