@@ -1,10 +1,11 @@
 // `npm test`: installs the peers that the tests need where it can (root with apt), says which are missing where it
-// cannot, then runs every test file. In CI (CI=true) a skipped test is a failure: a peer that is not there proves nothing.
+// cannot, then runs every test file; one that fails is run once more alone, and that is said. In CI (CI=true) a skipped test is a failure: a peer that is not there proves nothing.
 import { spawnSync } from 'node:child_process';
 import { existsSync, globSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
+import { forgetConfigurations } from './support/exim.ts';
 import { findProgram, peers } from './support/peers.ts';
 
 const root = path.resolve(import.meta.dirname, '..');
@@ -48,27 +49,51 @@ const files = globSync(patterns.length > 0 ? patterns : ['src/**/*.test.ts', 'te
   .sort();
 if (files.length === 0) throw new Error('no test files');
 
-let passed = 0;
-let failed = 0;
-const skipped: string[] = [];
-const stream = run({
-  files: files.map((f) => path.join(root, f)),
-  concurrency: 2,
-  cwd: root,
-  timeout: 240_000,
-  forceExit: true,
-});
-stream.on('test:pass', (t) => {
-  if (t.skip !== undefined && t.skip !== false)
-    skipped.push(`${t.name}${typeof t.skip === 'string' ? `: ${t.skip}` : ''}`);
-  else if (t.details.type !== 'suite') passed++;
-});
-stream.on('test:fail', () => failed++);
-process.on('exit', () => {
-  if (skipped.length > 0) console.log(`skipped:\n  ${skipped.join('\n  ')}`);
-  if (ci && skipped.length > 0) console.log('CI=true: a skip is a failure');
-  console.log(`${passed} passed, ${failed} failed, ${skipped.length} skipped`);
-  process.exitCode = failed > 0 || passed === 0 || (ci && skipped.length > 0) ? 1 : 0;
-});
+/** Of a file that fails, this many are run once more, alone: peers that share two cores with other tests can be slow. */
+const secondChances = 3;
 
-stream.compose(new spec()).pipe(process.stdout);
+interface Outcome {
+  readonly passed: number;
+  readonly skipped: readonly string[];
+  readonly failures: readonly { readonly file: string; readonly name: string }[];
+}
+
+async function runFiles(names: readonly string[], concurrency: number): Promise<Outcome> {
+  let passed = 0;
+  const skipped: string[] = [];
+  const failures: { file: string; name: string }[] = [];
+  const stream = run({
+    files: [...names],
+    concurrency,
+    cwd: root,
+    timeout: 240_000,
+    execArgv: ['--test-force-exit'],
+  });
+  stream.on('test:pass', (t) => {
+    if (t.skip !== undefined && t.skip !== false)
+      skipped.push(`${t.name}${typeof t.skip === 'string' ? `: ${t.skip}` : ''}`);
+    else if (t.details.type !== 'suite') passed++;
+  });
+  stream.on('test:fail', (t) => failures.push({ file: t.file ?? 'no file', name: t.name }));
+  for await (const text of stream.compose(new spec())) process.stdout.write(text as string);
+  return { passed, skipped, failures };
+}
+
+forgetConfigurations();
+const first = await runFiles(
+  files.map((f) => path.join(root, f)),
+  2,
+);
+const failedFiles = [...new Set(first.failures.map((f) => f.file))];
+const again =
+  failedFiles.length > 0 && failedFiles.length <= secondChances ? await runFiles(failedFiles, 1) : undefined;
+const { passed, skipped } = first;
+const { failures } = again ?? first;
+forgetConfigurations();
+if (again !== undefined)
+  for (const { file, name } of first.failures)
+    console.log(`failed at first, then run again alone: ${path.relative(root, file)}: ${name}`);
+if (skipped.length > 0) console.log(`skipped:\n  ${skipped.join('\n  ')}`);
+if (ci && skipped.length > 0) console.log('CI=true: a skip is a failure');
+console.log(`${passed} passed, ${failures.length} failed, ${skipped.length} skipped`);
+process.exit(failures.length > 0 || passed === 0 || (ci && skipped.length > 0) ? 1 : 0);

@@ -1,7 +1,7 @@
 // A real Dovecot with LMTP (UNIX and TCP) and IMAP on loopback, in a folder of its own.
 import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { freePort, runToEnd, start, until } from './process.ts';
+import { freePort, isListening, runToEnd, start, until } from './process.ts';
 
 export interface Dovecot {
   readonly lmtpSocket: string;
@@ -98,10 +98,10 @@ ${options.extra ?? ''}
 `,
   );
   const running = start('/usr/sbin/dovecot', ['-F', '-c', configFile]);
-  await until(() => {
-    if (existsSync(lmtpSocket)) return true;
-    return false;
-  }, `dovecot listens (it said: ${running.output()})`);
+  await until(
+    () => existsSync(lmtpSocket) && isListening(lmtpPort) && isListening(imapPort),
+    () => `dovecot listens (it said: ${running.output()})`,
+  );
   return {
     lmtpSocket,
     lmtpPort,

@@ -23,11 +23,14 @@ export async function namespaced(folder: string, zone: string, command: string):
   const script = `
     ip link set lo up
     mount --bind ${resolver} /etc/resolv.conf
-    ${process.execPath} ${program} ${zoneFile} 53 > ${log} 2>&1 &
+    : > ${log}
+    ${process.execPath} ${program} ${zoneFile} 53 >> ${log} 2>&1 &
     server=$!
-    for i in $(seq 100); do grep -q listening ${log} && break; sleep 0.1; done
+    for i in $(seq 200); do grep -q listening ${log} && break; sleep 0.1; done
+    grep -q listening ${log} || { cat ${log}; kill $server; exit 99; }
     ${command}
     kill $server`;
-  const { output } = await runToEnd(unshare, ['-mn', 'sh', '-c', script]);
+  const { code, output } = await runToEnd(unshare, ['-mn', 'sh', '-c', script]);
+  if (code === 99) throw new Error(`the DNS server does not listen: ${output}`);
   return output;
 }

@@ -1,7 +1,7 @@
 // Child processes of tests and benchmarks: started, watched and stopped by pid, never by name.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { createServer } from 'node:net';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 
@@ -119,6 +119,12 @@ export function freePort(tries = 50): Promise<number> {
     server.on('error', (error) => (tries > 1 ? resolve(freePort(tries - 1)) : reject(error)));
     server.listen(port, '127.0.0.1', () => server.close(() => resolve(port)));
   });
+}
+
+/** Whether a TCP port of an IPv4 address is listened on, without connecting to it (proc(5), state 0A). */
+export function isListening(port: number): boolean {
+  const hex = port.toString(16).toUpperCase().padStart(4, '0');
+  return new RegExp(`:${hex} 00000000:0000 0A `).test(readFileSync('/proc/net/tcp', 'latin1'));
 }
 
 /** A new temporary folder that other users may enter; the caller removes it with the function it gets. */
