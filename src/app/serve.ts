@@ -9,7 +9,7 @@ import { type Edge, startEdge } from './edge/edge.ts';
 import { type OpenStorage, sharedStorage } from './edge/storage.ts';
 import type { Program } from './program.ts';
 import { expandAtStart } from './scope.ts';
-import { type RunningStore, startStores } from './stores.ts';
+import { type RunningStore, startStores } from './store/stores.ts';
 import { version } from './version.ts';
 import { errorText } from '../mail/error-text.ts';
 

@@ -1,3 +1,16 @@
+/** Another LMTP server that holds the user's mailbox, as Dovecot's passdb fields `proxy`, `host`, `port`, `destuser`, `proxy_timeout`, `ssl` name it. */
+export interface ProxyTarget {
+  /** An IP address, in text without brackets. */
+  readonly host: string;
+  readonly port: number;
+  /** The recipient given there instead of the one we got. */
+  readonly recipient?: string;
+  /** Limit for the whole hand-on, milliseconds; the store's own where absent. */
+  readonly timeoutMs?: number;
+  /** `starttls`: TLS before anything is said; `implicit`: TLS from the first octet. */
+  readonly tls?: 'starttls' | 'implicit';
+}
+
 /** A user of the store. */
 export interface MailUser {
   /** The name after case and domain rules; key for locks, quotas and logs. */
@@ -8,6 +21,8 @@ export interface MailUser {
   readonly maildir?: string;
   readonly uid?: number;
   readonly gid?: number;
+  /** Where this user's mail is handed on to, instead of being delivered here. */
+  readonly proxy?: ProxyTarget;
   /** Further `userdb_` fields, by name without the prefix. */
   readonly extra: Readonly<Record<string, string>>;
 }

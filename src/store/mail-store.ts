@@ -10,6 +10,8 @@ export interface StoreRecipient {
   readonly user: MailUser;
   /** The `+detail` part, or undefined. */
   readonly detail?: string;
+  /** The mailbox below the user's INBOX, with `/` between levels whatever the driver writes on the disk, UTF-8 octets as latin1; absent for INBOX. */
+  readonly folder?: string;
 }
 
 export interface StoreDelivery {
