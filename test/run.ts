@@ -5,7 +5,6 @@ import { existsSync, globSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
-import { forgetConfigurations } from './support/exim.ts';
 import { findProgram, peers } from './support/peers.ts';
 
 const root = path.resolve(import.meta.dirname, '..');
@@ -79,7 +78,6 @@ async function runFiles(names: readonly string[], concurrency: number): Promise<
   return { passed, skipped, failures };
 }
 
-forgetConfigurations();
 const first = await runFiles(
   files.map((f) => path.join(root, f)),
   2,
@@ -89,7 +87,6 @@ const again =
   failedFiles.length > 0 && failedFiles.length <= secondChances ? await runFiles(failedFiles, 1) : undefined;
 const { passed, skipped } = first;
 const { failures } = again ?? first;
-forgetConfigurations();
 if (again !== undefined)
   for (const { file, name } of first.failures)
     console.log(`failed at first, then run again alone: ${path.relative(root, file)}: ${name}`);

@@ -1,11 +1,13 @@
 // A real Exim daemon on loopback, with a configuration given by the test.
 import {
-  appendFileSync,
   chmodSync,
   chownSync,
   existsSync,
   mkdirSync,
   readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs';
 import path from 'node:path';
@@ -21,15 +23,36 @@ export interface Exim {
   stop(): Promise<void>;
 }
 
-/** Test files running at the same time add their lines here; none takes its own out, or another's would be lost. */
+/** Exim reads 32 lines of it and no more; test files that run at the same time change it. */
 const trusted = '/etc/exim4/trusted_configs';
 
-/** Takes out the lines of configurations that are gone: for when no test runs. */
-export function forgetConfigurations(): void {
-  if (!existsSync(trusted)) return;
-  const lines = readFileSync(trusted, 'utf8').split('\n');
-  const kept = lines.filter((line) => !line.startsWith('/tmp/') || existsSync(line));
-  if (kept.length < lines.length) writeFileSync(trusted, kept.join('\n'));
+/** Changes the lines of that file while no other test does; lines of configurations that are gone go too. */
+async function changeTrusted(change: (lines: readonly string[]) => readonly string[]): Promise<void> {
+  const lock = `${trusted}.lock`;
+  await until(() => {
+    try {
+      mkdirSync(lock);
+      return true;
+    } catch {
+      const made = statSync(lock, { throwIfNoEntry: false })?.mtimeMs ?? Date.now();
+      if (Date.now() - made > 10_000) rmSync(lock, { recursive: true, force: true });
+      return false;
+    }
+  }, `${lock} is free`);
+  try {
+    const lines = existsSync(trusted) ? readFileSync(trusted, 'utf8').split('\n') : [];
+    const alive = lines.filter((l) => l !== '' && (!l.startsWith('/tmp/') || existsSync(l)));
+    writeFileSync(
+      `${trusted}.new`,
+      change(alive)
+        .map((l) => `${l}\n`)
+        .join(''),
+      { mode: 0o644 },
+    );
+    renameSync(`${trusted}.new`, trusted);
+  } finally {
+    rmSync(lock, { recursive: true, force: true });
+  }
 }
 
 /** `uid` and `gid` of Debian-exim. */
@@ -79,8 +102,7 @@ ${rest}
     { mode: 0o644 },
   );
   chmodSync(configFile, 0o644);
-  if (!existsSync(trusted) || !readFileSync(trusted, 'utf8').split('\n').includes(configFile))
-    appendFileSync(trusted, `${configFile}\n`);
+  await changeTrusted((lines) => [...lines.filter((l) => l !== configFile), configFile]);
   const started = await runToEnd('/usr/sbin/exim4', ['-C', configFile, '-bd', '-q1s']);
   if (started.code !== 0) throw new Error(`exim4 did not start: ${started.output}`);
   const pid = await until(
@@ -98,6 +120,7 @@ ${rest}
     async stop() {
       process.kill(pid, 'SIGTERM');
       await until(() => !existsSync(`/proc/${pid}`), 'exim4 stops');
+      await changeTrusted((lines) => lines.filter((l) => l !== configFile));
     },
   };
 }
