@@ -2,7 +2,7 @@
 import { messagePhases, type AclPhase } from './tables.ts';
 import { suggest } from './suggest.ts';
 
-/** What ACLs asked for beyond their verdict. The first two are the message's, the others the connection's. */
+/** What ACLs asked for beyond their verdict, for the message or for the connection. */
 export interface AclControls {
   /** Put the message on the queue and freeze it. */
   freeze?: { readonly tell: boolean };
@@ -10,6 +10,8 @@ export interface AclControls {
   queueOnly?: boolean;
   /** The message comes from a user's program: what it lacks is added. */
   submission?: { readonly senderRetain: boolean };
+  /** Hand the message over while its sender waits; what is put off is spooled, or passed on to the sender. */
+  direct?: { readonly defer: 'spool' | 'pass' };
   enforceSync?: boolean;
   noMultilineResponses?: boolean;
   noPipelining?: boolean;
@@ -49,6 +51,7 @@ const rows: ReadonlyMap<string, Row> = new Map<string, Row>([
   ['caselower_local_part', caseRow('caselower_local_part', false)],
   ['dkim_disable_verify', nothing('dkim_disable_verify')],
   ['dmarc_disable_verify', nothing('dmarc_disable_verify')],
+  ['cutthrough_delivery', { allowed: atRcpt, read: readCutthrough }],
   ['enforce_sync', { allowed: ofSmtp, read: plain('enforce_sync', { enforceSync: true }) }],
   ['no_enforce_sync', { allowed: ofSmtp, read: plain('no_enforce_sync', { enforceSync: false }) }],
   ['freeze', { allowed: ofMessage, read: readFreeze }],
@@ -69,6 +72,17 @@ function readFreeze(options: readonly string[]): AclControl | undefined {
   return undefined;
 }
 
+function readCutthrough(options: readonly string[]): AclControl | undefined {
+  const controls = (defer: 'spool' | 'pass'): AclControl => ({
+    kind: 'set',
+    name: 'cutthrough_delivery',
+    controls: { direct: { defer } },
+  });
+  if (options.length === 0) return controls('spool');
+  const value = options.length === 1 ? /^defer=(spool|pass)$/.exec(options[0] ?? '')?.[1] : undefined;
+  return value === 'spool' || value === 'pass' ? controls(value) : undefined;
+}
+
 /** `domain=` and `name=` hold for authenticated clients, of which there are none. */
 function readSubmission(options: readonly string[]): AclControl | undefined {
   if (!options.every((o) => o === 'sender_retain' || /^(?:domain|name)=/.test(o))) return undefined;
@@ -77,7 +91,7 @@ function readSubmission(options: readonly string[]): AclControl | undefined {
 }
 
 const unsupported: ReadonlySet<string> = new Set(
-  `allow_auth_unadvertised cutthrough_delivery debug dscp dmarc_enable_forensic fakedefer fakereject no_callout_flush
+  `allow_auth_unadvertised debug dscp dmarc_enable_forensic fakedefer fakereject no_callout_flush
    no_delay_flush no_mbox_unspool suppress_local_fixups utf8_downconvert`.split(/\s+/),
 );
 

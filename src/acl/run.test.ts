@@ -360,7 +360,9 @@ test('${acl runs an ACL of the configuration within the run', async () => {
   assert.equal(result.userMessage, '<inner 2>');
   assert.deepEqual(result.headerEdits, [{ kind: 'add', where: 'bottom', text: 'X-Inner: one\r\n' }]);
   const inline = await run('deny message = ${acl{accept message = x}}', { acls });
-  assert.equal(inline.userMessage, undefined);
+  assert.equal(inline.userMessage, 'x');
+  const tainted = await run('deny message = ${acl{accept message = $local_part}}', { acls });
+  assert.equal(tainted.userMessage, undefined);
 });
 
 test('acceptance replaces the usual reply only where there is a message', async () => {

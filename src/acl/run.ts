@@ -35,13 +35,14 @@ export function runAcl(source: string, env: AclEnvironment): Awaitable<AclResult
   return outcome instanceof Promise ? outcome.then(finish) : finish(outcome);
 }
 
-/** Calls an ACL of the configuration for `${acl` and the expansion condition `acl` where no ACL runs yet. */
+/** Calls an ACL for `${acl` and the expansion condition `acl` where no ACL runs yet. */
 export function callAclAlone(
   name: string,
   args: readonly string[],
+  nameTainted: boolean,
   env: AclEnvironment,
 ): Awaitable<AclCallAnswer> {
-  return callWithin(newState(env), name, args);
+  return callWithin(newState(env), name, args, nameTainted);
 }
 
 function newState(env: AclEnvironment): AclState {
@@ -65,11 +66,17 @@ function newState(env: AclEnvironment): AclState {
 /** Lets `${acl` and the expansion condition `acl` call ACLs that share this run's state. */
 function withAclCalls(state: AclState): ExpandScope {
   const { scope } = state;
-  const callAcl: ExpandServices['callAcl'] = (name, args) => callWithin(state, name, args);
+  const callAcl: ExpandServices['callAcl'] = (name, args, _, nameTainted) =>
+    callWithin(state, name, args, nameTainted);
   return { ...scope, services: { ...scope.services, callAcl } };
 }
 
-function callWithin(state: AclState, name: string, args: readonly string[]): Awaitable<AclCallAnswer> {
+function callWithin(
+  state: AclState,
+  name: string,
+  args: readonly string[],
+  nameTainted: boolean,
+): Awaitable<AclCallAnswer> {
   const { userMessage, logMessage } = state;
   state.userMessage = state.logMessage = undefined;
   const answer = (outcome: Outcome): AclCallAnswer => {
@@ -81,8 +88,7 @@ function callWithin(state: AclState, name: string, args: readonly string[]): Awa
       message,
     };
   };
-  // Where the name came from cannot be told here, so only ACLs of the configuration may be called.
-  const outcome = withArguments(state, args, () => callNamed(state, name, true));
+  const outcome = withArguments(state, args, () => callNamed(state, name, nameTainted));
   return outcome instanceof Promise ? outcome.then(answer) : answer(outcome);
 }
 

@@ -8,6 +8,7 @@ import { logSelectorNames } from './log-selector.ts';
 import type { OptionTable } from './options/table.ts';
 import {
   authenticatorSection,
+  directorySection,
   mainOptions,
   routerSection,
   type SectionSpec,
@@ -35,7 +36,9 @@ export function builtInMacros(): string[] {
     ...appendForms(),
     ...['all', 'rejected_headers', ...logSelectorNames].map((name) => `_LOG_${name.toUpperCase()}`),
     ...usable(mainOptions).map((name) => `_OPT_MAIN_${name}`),
-    ...[routerSection, transportSection, authenticatorSection, storeSection].flatMap(ofSection),
+    ...[routerSection, transportSection, authenticatorSection, storeSection, directorySection].flatMap(
+      ofSection,
+    ),
   ];
 }
 
@@ -51,7 +54,7 @@ function appendForms(): string[] {
 
 function ofSection(section: SectionSpec): string[] {
   const kind = section.kind.toUpperCase();
-  const names = usable(section.options).map((name) => `_OPT_${kind}S_${name}`);
+  const names = usable(section.options).map((name) => `_OPT_${section.name.toUpperCase()}_${name}`);
   for (const driver of workingDrivers(section)) {
     const prefix = `${kind}_${driver.toUpperCase()}`;
     names.push(`_DRIVER_${prefix}`);

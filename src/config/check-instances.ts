@@ -1,4 +1,5 @@
 /** Checks of routers, transports and stores that go beyond one option. */
+import { checkDirectory, checkUsersOfStore } from './check-directories.ts';
 import { splitList } from '../mail/list-text.ts';
 import type { SourceText } from '../mail/diagnostic.ts';
 import { parseSet, setItems } from '../mail/set-items.ts';
@@ -8,6 +9,7 @@ import type { GivenOptions } from './model.ts';
 import type { OptionTable } from './options/table.ts';
 import {
   authenticatorSection,
+  directorySection,
   routerSection,
   type SectionSpec,
   storeSection,
@@ -21,6 +23,7 @@ type CheckLists = (given: GivenOptions, table: OptionTable) => void;
 export interface InstanceNames {
   readonly routers: readonly string[];
   readonly transports: readonly string[];
+  readonly directories: readonly string[];
 }
 
 export function checkInstances(
@@ -48,7 +51,11 @@ export function checkInstances(
     if (needsName && (given.get('public_name')?.value ?? '') === '')
       report.error(position, `no public name specified for the ${name} authenticator`);
   });
-  each(storeSection, model.stores, (store) => checkStore(store, report));
+  each(storeSection, model.stores, (store) => {
+    checkStore(store, report);
+    checkUsersOfStore(store, model.directories, names.directories, report);
+  });
+  each(directorySection, model.directories, (directory) => checkDirectory(directory, report));
 }
 
 function textOf(instance: CheckedInstance, option: string): SourceText | undefined {
@@ -218,17 +225,22 @@ function checkTransport(transport: CheckedInstance, report: Report): void {
 
 function checkStore(store: CheckedInstance, report: Report): void {
   const { name, given, position } = store;
-  for (const required of ['passwd_file', 'maildir'])
-    if (!given.has(required)) report.error(position, `${name} store: ${required} must be set`);
-  if (!given.has('sockets') && !given.has('listen'))
-    report.error(position, `${name} store: sockets or listen must be set`);
-  const listen = textOf(store, 'listen');
-  for (const item of splitList(listen?.text ?? '')) {
-    if (listen !== undefined && parseListenAddress(item) === undefined)
-      report.error(
-        listen.position,
-        `malformed address and port "${item}"`,
-        'write "<; 127.0.0.1:24 ; [::1]:24"',
-      );
+  if (!given.has('sockets') && !given.has('listen') && !given.has('tls_listen'))
+    report.error(position, `${name} store: sockets, listen or tls_listen must be set`);
+  for (const option of ['listen', 'tls_listen']) {
+    const listen = textOf(store, option);
+    for (const item of splitList(listen?.text ?? '')) {
+      if (listen !== undefined && parseListenAddress(item) === undefined)
+        report.error(
+          listen.position,
+          `malformed address and port "${item}"`,
+          'write "<; 127.0.0.1:24 ; [::1]:24"',
+        );
+    }
+  }
+  if (given.has('tls_certificate')) return;
+  for (const option of ['tls_listen', 'tls_privatekey', 'tls_require_ciphers']) {
+    const at = given.get(option)?.position;
+    if (at !== undefined) report.error(at, `${name} store: ${option} needs tls_certificate`);
   }
 }

@@ -2,7 +2,7 @@
 import type { MatchKind } from '../expand/scope.ts';
 import { isSyntaxError, parseAddress } from '../mail/address.ts';
 import type { SourcePosition, SourceText } from '../mail/diagnostic.ts';
-import { checkInstances } from './check-instances.ts';
+import { checkInstances, type InstanceNames } from './check-instances.ts';
 import { checkAclLists, checkListNames, type ListNames } from './check-lists.ts';
 import { checkLogSelector } from './log-selector.ts';
 import type { Checked } from './checked.ts';
@@ -14,12 +14,12 @@ import { parseSlowDown } from './slow-down.ts';
 import { didYouMean } from './suggest.ts';
 
 /**
- * @param names of all routers and transports that the file has, those left out for their errors included, so that one
+ * @param names of all routers, transports and directories that the file has, those left out for their errors included, so that one
  *   error does not cause others
  */
 export function checkModel(
   model: Checked,
-  names: { readonly routers: readonly string[]; readonly transports: readonly string[] },
+  names: InstanceNames,
   report: Report,
 ): void {
   checkAclNames(model, report);
@@ -78,11 +78,15 @@ function checkLogPath({ text, position }: SourceText, report: Report): void {
   else if (!file.includes('%s')) wrong('does not contain "%s"');
 }
 
+/** A verb alone is an ACL that is written in place. */
+const aclVerbs = new Set(['accept', 'defer', 'deny', 'discard', 'drop', 'require', 'warn']);
+
 /** Options whose value is the name of an ACL, where it is no expansion and no ACL written in place. */
 function checkAclNames(model: Checked, report: Report): void {
   for (const [option, { sources }] of model.mainGiven) {
     const source = sources[0];
     if (!option.startsWith('acl_') || source === undefined || !/^\w+$/.test(source.text)) continue;
+    if (aclVerbs.has(source.text)) continue;
     if (!model.acls.has(source.text))
       report.error(
         source.position,

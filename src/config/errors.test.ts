@@ -76,8 +76,8 @@ const mainLines: readonly (readonly [line: string, ...complaints: string[]])[] =
   ],
   ['freeze_tell = a@b, c@@d', 'malformed address "c@@d" (domain missing or malformed: illegal character)'],
   [
-    'queue_smtp_domains = *',
-    'option "queue_smtp_domains" is not supported: mail is always delivered at once; this control of the queue is not implemented yet',
+    'delay_warning = 4h',
+    'option "delay_warning" is not supported with this value: delay warnings are not sent yet; leave it unset or empty (only an empty value or "0s" is accepted)',
   ],
   ['spool_directory =', 'spool_directory undefined: cannot proceed'],
   ['log_file_path = /var/log/x', 'log_file_path "/var/log/x" does not contain "%s"'],
@@ -285,7 +285,7 @@ test('ignored options are told as notes', () => {
 
 test('no text breaks the reader, and a model comes only without errors', () => {
   const lines =
-    `begin acl|begin routers|begin transports|begin authenticators|begin stores|begin retry|begin rewrite|begin x|r:
+    `begin acl|begin routers|begin transports|begin authenticators|begin stores|begin directories|begin retry|begin rewrite|begin x|r:
 driver = accept|driver = smtp|driver = redirect|driver = appendfile|driver = plaintext|*@+b $1 Ff|* * F,1h
 driver = lmtp|domainlist a = +b : "|MAC = x|.ifdef MAC|.else|.endif|.include /i`.split(/[|\n]/);
   const words =

@@ -2,9 +2,17 @@
 import type { SourcePosition, SourceText } from '../mail/diagnostic.ts';
 import type { MatchKind } from '../expand/scope.ts';
 import type { routerOptions } from './options/router.ts';
+import type { directoryOptions } from './options/directory.ts';
 import type { storeOptions } from './options/stores.ts';
 import type { AnyValue, OptionTable, OptionValues } from './options/table.ts';
-import type { MainTable, NoOptions, RouterTables, StoreTables, TransportTables } from './options/tables.ts';
+import type {
+  DirectoryTables,
+  MainTable,
+  NoOptions,
+  RouterTables,
+  StoreTables,
+  TransportTables,
+} from './options/tables.ts';
 import type { transportOptions } from './options/transport.ts';
 
 /** An option that the file sets. */
@@ -39,7 +47,7 @@ export interface AclText {
   readonly lines: readonly SourceText[];
 }
 
-/** One router, transport or store. */
+/** One router, transport, store or directory. */
 export interface DriverInstance<Driver extends string, Options> {
   readonly name: string;
   readonly driver: Driver;
@@ -66,6 +74,7 @@ type Instances<Tables, Generic extends OptionTable> = {
 export type RouterInstance = Instances<RouterTables, typeof routerOptions>;
 export type TransportInstance = Instances<TransportTables, typeof transportOptions>;
 export type StoreInstance = Instances<StoreTables, typeof storeOptions>;
+export type DirectoryInstance = Instances<DirectoryTables, typeof directoryOptions>;
 
 /** An authenticator: read and checked, but nobody uses it yet. */
 export type AuthenticatorInstance = DriverInstance<string, Readonly<Record<string, unknown>>>;
@@ -82,6 +91,7 @@ export interface ConfigModel {
   readonly transports: readonly TransportInstance[];
   readonly authenticators: readonly AuthenticatorInstance[];
   readonly stores: readonly StoreInstance[];
+  readonly directories: readonly DirectoryInstance[];
   /** Lines of the retry section, for src/retry/rules.ts. */
   readonly retry: readonly SourceText[];
   /** Lines of the rewrite section. */

@@ -33,7 +33,7 @@ const none: Printed = { out: [], err: [], failed: false };
 const ok = (out: readonly string[]): Printed => ({ ...none, out });
 const notFound = (text: string): Printed => ({ ...none, out: [text], failed: true });
 
-const kinds: readonly SectionKind[] = ['router', 'transport', 'authenticator', 'store'];
+const kinds: readonly SectionKind[] = ['router', 'transport', 'authenticator', 'store', 'directory'];
 
 /** @param lines what {@link readConfig} gave with the model */
 export function printConfiguration(

@@ -5,6 +5,7 @@ import type { ConfigModel, GivenOptions } from './model.ts';
 import {
   aliases,
   authenticatorSection,
+  directorySection,
   mainOptions,
   routerSection,
   type SectionKind,
@@ -63,13 +64,14 @@ export function printNamedLists(model: ConfigModel, name: string, ask: PrintFor)
   });
 }
 
-export type PrintedSection = 'routers' | 'transports' | 'authenticators' | 'stores';
+export type PrintedSection = SectionSpec['name'];
 
 const sections: Readonly<Record<PrintedSection, SectionSpec>> = {
   routers: routerSection,
   transports: transportSection,
   authenticators: authenticatorSection,
   stores: storeSection,
+  directories: directorySection,
 };
 
 /** The section of a kind of driver. */
@@ -78,6 +80,7 @@ export const sectionOf: Readonly<Record<SectionKind, PrintedSection>> = {
   transport: 'transports',
   authenticator: 'authenticators',
   store: 'stores',
+  directory: 'directories',
 };
 
 /** The options of one instance: `-bP router NAME`; undefined where there is none of that name. */

@@ -110,6 +110,7 @@ test('the reference tells drivers and other names', () => {
     ['authenticator', 'plaintext', false, true],
     ['authenticator', 'dovecot', true, false],
     ['store', 'maildir', false, false],
+    ['directory', 'passwd_file', false, false],
   ])
     assert.ok(
       said.some((d) => d.join() === row.join()),

@@ -160,12 +160,16 @@ test("the benchmark's Exim configuration", () => {
   assert.equal(tcp.options.max_rcpt, 200);
 });
 
-const store = `begin stores
+const store = `begin directories
+users:
+  driver = passwd_file
+  file = /etc/users : /etc/more/%d
+begin stores
 box:
   driver = maildir
   sockets = /run/a : /run/b
   listen = <; 127.0.0.1:24 ; [::1]:24
-  passwd_file = /etc/users
+  directories = users
   maildir = /var/mail/$local_part_data/Maildir
 `;
 
@@ -180,17 +184,20 @@ test('stores', () => {
   assert.deepEqual(options.listen, ['127.0.0.1:24', '[::1]:24']);
   assert.equal(options.socket_mode, 0o600);
   assert.equal(options.mail_fsync, 'never');
-  assert.equal(options.username_format, 'local-part');
+  assert.deepEqual(options.directories, ['users']);
+  const [users] = model?.directories ?? [];
+  assert.ok(users?.driver === 'passwd_file');
+  assert.deepEqual(users.options.file, ['/etc/users', '/etc/more/%d']);
+  assert.equal(users.options.username_format, '%Lu');
   assert.equal(options.recipient_delimiter, '+');
   assert.equal(options.message_size_limit, 10 * 1024 * 1024);
   assert.deepEqual(
-    complaints('begin stores\nx:\n driver = maildir\n listen = 127.0.0.1:24\n username_format = %u\n'),
+    complaints('begin stores\nx:\n driver = maildir\n listen = 127.0.0.1:24\n passwd_file = /x\n'),
     [
-      '2: x store: passwd_file must be set',
-      '2: x store: maildir must be set',
+      '2: x store: directories must be set (it names instances of "begin directories", which say who has a mailbox)',
       '4: malformed address and port "127.0.0.1" (write "<; 127.0.0.1:24 ; [::1]:24")',
       '4: malformed address and port "24" (write "<; 127.0.0.1:24 ; [::1]:24")',
-      '5: "%u" is not a valid value for username_format (one of local-part, address)',
+      '5: option "passwd_file" unknown',
     ],
   );
 });

@@ -12,6 +12,7 @@ import { createMacros } from './macros.ts';
 import type {
   AclText,
   ConfigModel,
+  DirectoryInstance,
   NamedList,
   RouterInstance,
   StoreInstance,
@@ -20,6 +21,7 @@ import type {
 import {
   aliases,
   authenticatorSection,
+  directorySection,
   mainOptions,
   routerSection,
   storeSection,
@@ -81,6 +83,7 @@ export function readConfig(file: string, options: ReadOptions = {}): ReadResult 
   const names = {
     routers: sections.routers.map((r) => r.name),
     transports: sections.transports.map((t) => t.name),
+    directories: sections.directories.map((d) => d.name),
   };
   const whole = { ...checked, macros: macros.list() };
   checkModel(whole, names, report);
@@ -93,6 +96,7 @@ export function readConfig(file: string, options: ReadOptions = {}): ReadResult 
           routers: checked.routers as readonly unknown[] as readonly RouterInstance[],
           transports: checked.transports as readonly unknown[] as readonly TransportInstance[],
           stores: checked.stores as readonly unknown[] as readonly StoreInstance[],
+          directories: checked.directories as readonly unknown[] as readonly DirectoryInstance[],
         },
     checked: whole,
     lines,
@@ -101,11 +105,12 @@ export function readConfig(file: string, options: ReadOptions = {}): ReadResult 
   };
 }
 
-type Built = Omit<Checked, 'routers' | 'transports' | 'authenticators' | 'stores' | 'macros'> & {
+type Built = Omit<Checked, 'routers' | 'transports' | 'authenticators' | 'stores' | 'directories' | 'macros'> & {
   readonly routers: readonly AnyInstance[];
   readonly transports: readonly AnyInstance[];
   readonly authenticators: readonly AnyInstance[];
   readonly stores: readonly AnyInstance[];
+  readonly directories: readonly AnyInstance[];
 };
 
 function build(file: string, sections: Sections, report: Report): Built {
@@ -136,6 +141,7 @@ function build(file: string, sections: Sections, report: Report): Built {
     transports: readInstances(transportSection, sections.transports, report),
     authenticators: readInstances(authenticatorSection, sections.authenticators, report),
     stores: readInstances(storeSection, sections.stores, report),
+    directories: readInstances(directorySection, sections.directories, report),
     retry: sections.retry,
     rewrite: sections.rewrite,
   };

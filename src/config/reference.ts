@@ -4,6 +4,7 @@ import type { OptionSpec, OptionTable } from './options/table.ts';
 import {
   aliases,
   authenticatorSection,
+  directorySection,
   mainOptions,
   routerSection,
   type SectionKind,
@@ -13,7 +14,7 @@ import {
 } from './options/tables.ts';
 
 export interface OptionRow {
-  /** `main`, `routers`, `transports`, `authenticators`, `stores`, or a driver: `router manualroute`. */
+  /** `main`, `routers`, `transports`, `authenticators`, `stores`, `directories`, or a driver: `router manualroute`. */
   readonly section: string;
   readonly name: string;
   /** The type in words, with `expanded` where the value is expanded and `at start` where it is so only once. */
@@ -25,11 +26,19 @@ export interface OptionRow {
   readonly note?: string;
 }
 
+const allSections: readonly SectionSpec[] = [
+  routerSection,
+  transportSection,
+  authenticatorSection,
+  storeSection,
+  directorySection,
+];
+
 /** Every option, in the order of the sections and then of the alphabet. */
 export function listOptions(): OptionRow[] {
   return [
     ...rows('main', mainOptions),
-    ...[routerSection, transportSection, authenticatorSection, storeSection].flatMap(sectionRows),
+    ...allSections.flatMap(sectionRows),
   ];
 }
 
@@ -43,7 +52,7 @@ export interface DriverRow {
 }
 
 export function listDrivers(): DriverRow[] {
-  return [routerSection, transportSection, authenticatorSection, storeSection].flatMap(({ kind, drivers }) =>
+  return allSections.flatMap(({ kind, drivers }) =>
     [...drivers].map(([name, { status }]): DriverRow => {
       if (status === 'works') return { section: kind, name };
       return 'refused' in status
@@ -55,7 +64,7 @@ export function listDrivers(): DriverRow[] {
 
 function sectionRows(section: SectionSpec): OptionRow[] {
   return [
-    ...rows(`${section.kind}s`, section.options),
+    ...rows(section.name, section.options),
     ...[...section.drivers].flatMap(([name, driver]) => rows(`${section.kind} ${name}`, driver.options)),
   ];
 }

@@ -27,6 +27,7 @@ export interface Sections {
   readonly transports: readonly RawInstance[];
   readonly authenticators: readonly RawInstance[];
   readonly stores: readonly RawInstance[];
+  readonly directories: readonly RawInstance[];
   readonly retry: readonly SourceText[];
   readonly rewrite: readonly SourceText[];
 }
@@ -50,6 +51,7 @@ export function readSections(reader: LineReader, macros: Macros, report: Report)
   const transports: OpenInstance[] = [];
   const authenticators: OpenInstance[] = [];
   const stores: OpenInstance[] = [];
+  const directories: OpenInstance[] = [];
   const retry: SourceText[] = [];
   const rewrite: SourceText[] = [];
 
@@ -99,7 +101,7 @@ export function readSections(reader: LineReader, macros: Macros, report: Report)
         if (label.rest !== undefined)
           report.error(label.rest.position, `extra characters follow driver name ${label.name}`);
         if (instances.some((i) => i.name === label.name))
-          report.error(line.position, `there are two ${kind}s called "${label.name}"`);
+          report.error(line.position, `there are two ${plural(kind)} called "${label.name}"`);
         current = { name: label.name, position: line.position, settings: [] };
         instances.push(current);
       } else if (current !== undefined) takeSetting(line, current.settings, report);
@@ -149,6 +151,7 @@ export function readSections(reader: LineReader, macros: Macros, report: Report)
   const sections: Readonly<Record<string, () => TakeLine>> = {
     acl: takeAcl,
     authenticators: () => drivers('authenticator', authenticators),
+    directories: () => drivers('directory', directories),
     local_scan: () => skip,
     retry: () => (line) => void retry.push(line),
     rewrite: () => (line) => void rewrite.push(line),
@@ -187,7 +190,11 @@ export function readSections(reader: LineReader, macros: Macros, report: Report)
     if (line.text.slice(0, 6).toLowerCase() === 'begin ') take = begin(line);
     else take(line);
   }
-  return { main, lists, acls, routers, transports, authenticators, stores, retry, rewrite };
+  return { main, lists, acls, routers, transports, authenticators, stores, directories, retry, rewrite };
+}
+
+function plural(kind: string): string {
+  return kind === 'directory' ? 'directories' : `${kind}s`;
 }
 
 function takeSetting(line: SourceText, settings: Setting[], report: Report): void {

@@ -19,6 +19,8 @@ export interface BodyMeter {
   octets(): number;
   /** Line ends of the message so far. */
   lines(): number;
+  /** Octets of the longest line so far, its end not counted. */
+  longestLine(): number;
   /** The next part of the message, header section included; lines end in CRLF. Keeps nothing of the chunk itself. */
   take(chunk: Uint8Array): void;
   /** Asked for when the message is complete. */
@@ -66,6 +68,8 @@ export function createBodyMeter(visibleOctets: number, headerSize: () => number 
   return {
     octets: () => octets,
     lines: () => lines,
+    // The CR of the longest line was counted.
+    longestLine: () => Math.max(0, longestLine - 1),
     take(chunk) {
       const part = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length);
       const before = octets;
@@ -100,7 +104,6 @@ export function createBodyMeter(visibleOctets: number, headerSize: () => number 
         octets: bodyAt === undefined ? 0 : octets - bodyAt - bodyLines,
         lines: bodyLines,
         zeroOctets,
-        // The CR of the longest line was counted.
         longestLine: Math.max(0, longestLine - 1),
         blankLine: bodyAt !== undefined,
       };
@@ -110,4 +113,16 @@ export function createBodyMeter(visibleOctets: number, headerSize: () => number 
 
 function withLf(octets: Buffer): string {
   return octets.toString('latin1').replaceAll('\r\n', '\n');
+}
+
+/** Octets of the longest line of a whole message, whose lines end in CRLF. */
+export function longestLineOf(content: Uint8Array): number {
+  const octets = Buffer.from(content.buffer, content.byteOffset, content.byteLength);
+  let longest = 0;
+  let start = 0;
+  for (let at = octets.indexOf('\r\n'); at >= 0; at = octets.indexOf('\r\n', start)) {
+    if (at - start > longest) longest = at - start;
+    start = at + 2;
+  }
+  return Math.max(longest, octets.length - start);
 }

@@ -10,6 +10,8 @@ export interface Recipient {
   readonly notify?: DsnNotify;
   /** RCPT ORCPT= of RFC 3461 in wire form (`rfc822;user@example.test`). */
   readonly orcpt?: string;
+  /** RCPT XRCPTFORWARD= as a trusted Dovecot proxy gives it: base64 (in xtext) of `name=value` fields parted by tabs. */
+  readonly forward?: string;
 }
 
 /** The envelope of RFC 5321 §2.3.1 with the parameters of the extensions we offer. */
@@ -43,4 +45,6 @@ export interface Reception {
   readonly interfacePort?: number;
   /** Milliseconds since 1970 at which the message began to arrive. */
   readonly receivedAtMs: number;
+  /** Octets of the longest line as it came, its end not counted; absent for messages from before it was kept. */
+  readonly longestLine?: number;
 }

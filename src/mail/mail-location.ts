@@ -1,8 +1,15 @@
 /** Where a user's mail lies: Dovecot's `mail_location` values of the Maildir kind, with its variables. Pure text work. */
 
-/** An absolute path, or why there is none; the reason is for the log. */
+/** Absolute paths, or why there are none; the reason is for the log. */
 export type MailLocation =
-  | { readonly kind: 'ok'; readonly path: string }
+  | {
+      readonly kind: 'ok';
+      readonly path: string;
+      /** `LAYOUT=`: how folders lie below the path. Absent where the location does not say it, which means `maildir++`. */
+      readonly layout?: 'maildir++' | 'fs';
+      /** `INBOX=`: where the INBOX is, when that is not the path itself. */
+      readonly inbox?: string;
+    }
   | { readonly kind: 'refused'; readonly reason: string };
 
 export interface LocationFacts {
@@ -17,13 +24,29 @@ export interface LocationFacts {
  *
  * Variables are Dovecot's `%u %n %d %h %%`, with the modifiers `L` and `U` for case. What comes from the user name must
  * be one path segment (no `/`, no NUL or control octet, no leading dot, not empty), so no name leads out of the folder
- * that the administrator wrote; the rest of the template is trusted. Suffixes such as `:INDEX=` are refused, for they would
- * change where Dovecot looks and we would not follow.
+ * that the administrator wrote; the rest of the template is trusted. `:LAYOUT=fs`, `:LAYOUT=maildir++` and `:INBOX=path`
+ * may follow; other suffixes such as `:DIRNAME=` are refused, for they would change where Dovecot looks and we would not follow.
  */
 export function expandMailLocation(template: string, user: LocationFacts): MailLocation {
-  const text = template.startsWith('maildir:') ? template.slice('maildir:'.length) : template;
-  if (text.includes(':'))
-    return refused(`mail location "${template}" has options or a format that is not supported`);
+  const [text = '', ...suffixes] = (
+    template.startsWith('maildir:') ? template.slice('maildir:'.length) : template
+  ).split(':');
+  let found = expandPath(template, text, user);
+  for (const suffix of suffixes) {
+    if (found.kind === 'refused') return found;
+    const [, key, value = ''] = /^(LAYOUT|INBOX)=(.+)$/.exec(suffix) ?? [];
+    if (key === 'LAYOUT' && /^(?:maildir\+\+|fs)$/i.test(value)) {
+      found = { ...found, layout: value.toLowerCase() === 'fs' ? 'fs' : 'maildir++' };
+    } else if (key === 'INBOX') {
+      const inbox = expandPath(template, value, user);
+      if (inbox.kind === 'refused') return inbox;
+      found = { ...found, inbox: inbox.path };
+    } else return refused(`mail location "${template}" has options or a format that is not supported`);
+  }
+  return found;
+}
+
+function expandPath(template: string, text: string, user: LocationFacts): MailLocation {
   let fault: string | undefined;
   const expanded = text.replace(
     /^~(?=\/|$)|%([LU]?)(.?)/g,

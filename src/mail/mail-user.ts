@@ -19,6 +19,10 @@ export interface MailUser {
   readonly home?: string;
   /** Absolute path of the user's Maildir, where the directory names one of its own. */
   readonly maildir?: string;
+  /** How folders lie in it, where the directory says so (Dovecot's `LAYOUT=`). */
+  readonly maildirLayout?: 'maildir++' | 'fs';
+  /** Absolute path of the INBOX, where it is not the Maildir itself (Dovecot's `INBOX=`). */
+  readonly inbox?: string;
   readonly uid?: number;
   readonly gid?: number;
   /** Where this user's mail is handed on to, instead of being delivered here. */

@@ -3,8 +3,10 @@
  * Can be read any number of times while the claim that gave it is held.
  */
 export interface MessageSource {
-  /** Total length in octets. */
+  /** Total length in octets; of content that is growing only what is thought of it. */
   readonly size: number;
+  /** It still arrives: its end comes, or its reading fails. */
+  readonly growing?: true;
   /** The whole content where it is held in memory anyway; absent for large messages. */
   readonly bytes?: Uint8Array;
   /** Reads the content from the beginning, in chunks of at most some 64 KiB. Throws MailError('IO') where storage fails. */

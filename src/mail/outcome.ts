@@ -2,6 +2,15 @@ import type { Recipient } from './envelope.ts';
 import type { QueueId } from './message-id.ts';
 import type { EnhancedStatus, Reply } from './reply.ts';
 
+/** How a host was reached over TCP. */
+export interface PeerLink {
+  readonly port: number;
+  /** Our end. */
+  readonly local?: { readonly address: string; readonly port: number };
+  /** Commands were sent without waiting for replies. */
+  readonly pipelined?: boolean;
+}
+
 /** Why a recipient failed or was put off: what the log, the retry hints and a bounce say. */
 export interface Status {
   /** For a person, on one line; for a refusal by a peer, the command and the reply as Exim words it. */
@@ -10,8 +19,10 @@ export interface Status {
   readonly code?: EnhancedStatus;
   /** The peer's reply, where a peer decided. */
   readonly reply?: Reply;
-  /** The peer, in the log's form `name [address]:port` or a socket's path. */
+  /** The peer, in the log's form `name [address]` or a socket's path. */
   readonly peer?: string;
+  /** The connection to it, for the log. */
+  readonly link?: PeerLink;
   /** What a command wrote that is to be told to the sender; octets, bounded by the transport. */
   readonly output?: string;
 }
@@ -33,6 +44,7 @@ export type RecipientOutcome =
       readonly reply?: Reply;
       /** Name and address of the host, for `H=name [address]`; absent for a local delivery and a UNIX socket. */
       readonly host?: { readonly name: string; readonly address: string; readonly port: number };
+      readonly link?: PeerLink;
       /** Messages that the delivery made: they are stored in the same step as the outcome. */
       readonly generated?: readonly NewMessage[];
     }

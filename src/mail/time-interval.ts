@@ -1,4 +1,10 @@
-/** Times of a configuration: `1w2d3h4m5s` (Exim manual, "Time intervals"). Units may stand in any order and more than once. */
+/**
+ * Times of a configuration and of expansions: `1w2d3h4m5s` (Exim manual, "Time intervals"). Units may stand in any order and more
+ * than once.
+ */
+
+/** What Exim's integers hold, in seconds. */
+const maxMs = 0x7fffffff * 1000;
 
 const units: readonly (readonly [letter: string, ms: number])[] = [
   ['w', 604_800_000],
@@ -21,13 +27,13 @@ export function parseTimeInterval(text: string): number | undefined {
       digits = '';
     }
   }
-  return digits === '' && text !== '' && Number.isSafeInteger(total) ? total : undefined;
+  return digits === '' && text !== '' && total <= maxMs ? total : undefined;
 }
 
-/** The form Exim prints: the largest units that fit, `0s` for none. Parts of a second are dropped. */
+/** The form Exim prints: the largest units that fit, `0s` for none, a sign before less. Parts of a second are dropped. */
 export function formatTimeInterval(ms: number): string {
-  let rest = Math.floor(ms / 1000) * 1000;
-  let out = '';
+  let rest = Math.floor(Math.abs(ms) / 1000) * 1000;
+  let out = ms <= -1000 ? '-' : '';
   for (const [letter, size] of units) {
     const count = Math.floor(rest / size);
     rest -= count * size;

@@ -1,7 +1,7 @@
 /** Main log lines of the delivering side, in Exim's form (Exim manual, "Logging deliveries", "Deferred deliveries", "Delivery failures"). */
 import { formatAddress, formatPath, type ReversePath } from '../mail/address.ts';
 import { assertNever } from '../mail/assert-never.ts';
-import type { Status } from '../mail/outcome.ts';
+import type { PeerLink, Status } from '../mail/outcome.ts';
 import { replySummary } from '../mail/reply.ts';
 import type { DeliveryEvent, EventRecipient } from '../queue/events.ts';
 import { logInterval, type LogItems } from './log-items.ts';
@@ -17,28 +17,32 @@ export interface DeliveryLine {
 export function deliveryLine(e: DeliveryEvent, items: LogItems): DeliveryLine | undefined {
   switch (e.kind) {
     case 'delivered': {
-      const port = items.has('outgoing_port') && e.host?.port !== undefined ? `:${e.host.port}` : '';
-      const address = e.host?.address === undefined ? '' : ` [${e.host.address}]${port}`;
+      const address =
+        e.host?.address === undefined ? '' : ` [${e.host.address}]${ends(e.link, items)}`;
       const host = e.host === undefined ? '' : ` H=${logText(e.host.name)}${address}`;
+      const pipelined = items.has('pipelining') && e.link?.pipelined === true ? ' L' : '';
       const reply =
         e.reply === undefined || !items.has('smtp_confirmation')
           ? ''
           : ` C="${logText(replySummary(e.reply)).replace(/["\\](?!n)/g, '\\$&')}"`;
       const size = items.has('delivery_size') ? ` S=${e.size}` : '';
+      const arrow = e.direct === true ? '>>' : e.first ? '=>' : '->';
       const times = queued(e.queuedMs, 'queue_time', items) + took(e.deliveryMs, items);
       return main(
-        `${e.id} ${e.first ? '=>' : '->'} ${who(e.recipient, sent(e.sender, true, items), true)}${size}${host}${reply}${times}`,
+        `${e.id} ${arrow} ${who(e.recipient, sent(e.sender, true, items), true)}${size}${host}${pipelined}${reply}${times}`,
       );
     }
     case 'failed': {
       const senders = sent(e.sender, e.recipient.transport !== undefined, items);
       return main(
-        `${e.id} ** ${who(e.recipient, senders)}${peer(e.status)}: ${why(e.status)}${e.timedOut ? ': retry timeout exceeded' : ''}`,
+        `${e.id} ** ${who(e.recipient, senders)}${peer(e.status, items)}: ${why(e.status)}${e.timedOut ? ': retry timeout exceeded' : ''}`,
       );
     }
     case 'deferred':
       if (e.skipped && !items.has('retry_defer')) return undefined;
-      return main(`${e.id} == ${who(e.recipient)} defer (${e.errno})${peer(e.status)}: ${why(e.status)}`);
+      return main(
+        `${e.id} == ${who(e.recipient)} ${e.routing === true ? 'routing ' : ''}defer (${e.errno})${peer(e.status, items)}: ${why(e.status)}`,
+      );
     case 'discarded':
       if (e.bypassed !== undefined) return main(`${e.id} => ${who(e.recipient)} T=**bypassed**`);
       return main(
@@ -49,7 +53,7 @@ export function deliveryLine(e: DeliveryEvent, items: LogItems): DeliveryLine | 
     case 'bounced':
       return main(
         arrivalLine(
-          { id: e.id, sender: null, reportOn: e.cause, protocol: 'local', size: e.size, recipients: [e.to] },
+          { id: e.id, sender: null, reportOn: e.cause, protocol: 'local', size: e.size, recipients: e.to },
           items,
         ),
       );
@@ -106,8 +110,17 @@ function by(r: EventRecipient): string {
 }
 
 /** `H=name [address]` where a host was involved; the path of a UNIX socket is in the configuration, not in the log. */
-function peer(status: Status): string {
-  return status.peer?.includes('[') === true ? ` H=${logText(status.peer)}` : '';
+function peer(status: Status, items: LogItems): string {
+  return status.peer?.includes('[') === true ? ` H=${logText(status.peer)}${ends(status.link, items)}` : '';
+}
+
+/** `:port` of the peer and ` I=[address]:port` of ours, where they are selected. */
+function ends(link: PeerLink | undefined, items: LogItems): string {
+  if (link === undefined) return '';
+  const port = items.has('outgoing_port') ? `:${link.port}` : '';
+  const { local } = link;
+  if (local === undefined || !items.has('outgoing_interface')) return port;
+  return `${port} I=[${local.address}]${items.has('outgoing_port') ? `:${local.port}` : ''}`;
 }
 
 function why(status: Status): string {

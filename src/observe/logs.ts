@@ -13,6 +13,11 @@ export interface Logs {
   close(): void;
 }
 
+/** Of the logs that a line is meant for those to write to: what goes to the panic log is in the main log by that. */
+export function logTargets<T extends string>(meant: readonly T[]): readonly T[] {
+  return meant.some((m) => m === 'panic') ? meant.filter((m) => m !== 'main') : meant;
+}
+
 export interface LogOptions {
   /** `log_file_path`: paths with `%s` for the log's name and `%D`/`%M` for the date or month, parted by colons. */
   readonly logFilePath: string;

@@ -94,7 +94,8 @@ function pathRules(g: Grammar): Pick<Grammar, 'loosePath' | 'unqualified' | 'dom
 }
 
 function paramError(verb: 'MAIL' | 'RCPT', operand: string, fault: ParamFault): CommandError {
-  if (fault.error !== 'unknown') return { kind: 'parameter', verb, name: fault.name, fault: fault.error };
+  if (fault.error !== 'unknown')
+    return { kind: 'parameter', verb, name: fault.name, fault: fault.error, parameters: fault.text };
   return { kind: 'unknown-parameter', verb, operand: operand.trimStart(), parameters: fault.text };
 }
 
@@ -105,7 +106,7 @@ function parseBdat(argument: string): Command {
   if (octets === undefined) return bad('BDAT', { kind: 'chunk-size' });
   if (marker === undefined) return { verb: 'BDAT', octets, last: false };
   if (marker.toUpperCase() !== 'LAST' || more !== undefined)
-    return bad('BDAT', { kind: 'chunk-marker', octets });
+    return bad('BDAT', { kind: 'chunk-marker', octets, more: more !== undefined });
   return { verb: 'BDAT', octets, last: true };
 }
 

@@ -11,10 +11,11 @@ export function contentStream(content: MessageSource): StreamBody {
     let sent = 0;
     for await (const chunk of content.open(signal)) {
       sent += chunk.length;
-      if (sent > content.size) break;
+      if (sent > content.size && content.growing !== true) break;
       yield chunk;
     }
-    if (sent !== content.size) throw new MailError('CORRUPT', 'the message is not as long as its size says');
+    if (content.growing !== true && sent !== content.size)
+      throw new MailError('CORRUPT', 'the message is not as long as its size says');
   };
 }
 

@@ -3,7 +3,7 @@ import type { Grammar, MailParams, ParamFault } from './grammar.ts';
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] };
 
-/** Parameters of MAIL: SIZE (RFC 1870), BODY (RFC 6152), SMTPUTF8 (RFC 6531), RET and ENVID (RFC 3461). */
+/** Parameters of MAIL: SIZE (RFC 1870), BODY (RFC 6152), SMTPUTF8 (RFC 6531), RET and ENVID (RFC 3461), PRDR. */
 export function parseMailParams(text: string, grammar: Grammar): MailParams | ParamFault {
   const out: Writable<MailParams> = {};
   return (
@@ -26,6 +26,10 @@ export function parseMailParams(text: string, grammar: Grammar): MailParams | Pa
           if (!grammar.smtputf8 || value !== undefined) return 'unknown';
           out.smtputf8 = true;
           return undefined;
+        case 'PRDR':
+          if (grammar.prdr !== true || value !== undefined) return 'unknown';
+          out.prdr = true;
+          return undefined;
         case 'RET': {
           if (!grammar.dsn) return 'unknown';
           if (out.ret !== undefined) return 'repeated';
@@ -47,7 +51,7 @@ export function parseMailParams(text: string, grammar: Grammar): MailParams | Pa
   );
 }
 
-/** Parameters of RCPT: NOTIFY and ORCPT (RFC 3461 §4.1, §4.2). */
+/** Parameters of RCPT: NOTIFY and ORCPT (RFC 3461 §4.1, §4.2), and XRCPTFORWARD (RFC 4648's base64, as Dovecot's proxies send it). */
 export function parseRcptParams(text: string, grammar: Grammar): Omit<Recipient, 'address'> | ParamFault {
   const out: Writable<Omit<Recipient, 'address'>> = {};
   return (
@@ -65,6 +69,12 @@ export function parseRcptParams(text: string, grammar: Grammar): Omit<Recipient,
         if (out.orcpt !== undefined) return 'repeated';
         if (value === undefined || value.length > 500 || !isOriginalRecipient(value)) return 'value';
         out.orcpt = value;
+        return undefined;
+      }
+      if (name === 'XRCPTFORWARD') {
+        if (grammar.forward !== true) return 'unknown';
+        if (value === undefined || !isXtext(value)) return 'value';
+        out.forward = value;
         return undefined;
       }
       return 'unknown';

@@ -2,7 +2,10 @@
 import type { ReversePath } from '../mail/address.ts';
 import type { Envelope, Recipient } from '../mail/envelope.ts';
 
-export type MailParams = Pick<Envelope, 'body' | 'declaredSize' | 'smtputf8' | 'ret' | 'envid'>;
+export type MailParams = Pick<Envelope, 'body' | 'declaredSize' | 'smtputf8' | 'ret' | 'envid'> & {
+  /** A reply for each recipient is wanted after the content (PRDR, draft-hall-prdr). */
+  readonly prdr?: boolean;
+};
 
 /** What the grammar of a session allows beyond RFC 5321's minimum. */
 export interface Grammar {
@@ -12,8 +15,11 @@ export interface Grammar {
   readonly dsn: boolean;
   /** ORCPT alone, which Dovecot takes without offering DSN. */
   readonly orcpt: boolean;
+  /** XRCPTFORWARD, by which Dovecot's proxies hand on what they know of a recipient. */
+  readonly forward?: boolean;
   readonly size: boolean;
   readonly smtputf8: boolean;
+  readonly prdr?: boolean;
   /** Exim's liberty: a path without angle brackets, and space before it. */
   readonly loosePath: boolean;
   /** An address without a domain; `postmaster` as a recipient is always allowed (RFC 5321 §4.1.1.3). */
@@ -42,6 +48,8 @@ export type CommandError =
       readonly verb: 'MAIL' | 'RCPT';
       readonly name: string;
       readonly fault: 'value' | 'repeated';
+      /** The faulty parameter and what follows it. */
+      readonly parameters: string;
     }
   /** A parameter that does not exist or was not offered. */
   | {
@@ -51,7 +59,8 @@ export type CommandError =
       readonly parameters: string;
     }
   | { readonly kind: 'chunk-size' }
-  | { readonly kind: 'chunk-marker'; readonly octets: number };
+  /** What follows the size is not LAST; `more` where something follows LAST. */
+  | { readonly kind: 'chunk-marker'; readonly octets: number; readonly more: boolean };
 
 export type PathFault =
   | {

@@ -51,6 +51,22 @@ export class Receiver {
     return this.#at < this.#buffer.length;
   }
 
+  /** Command lines that have come already behind the one at hand: whole ones, at most `max`, up to the first that is malformed. */
+  following(max: number): string[] {
+    const lines: string[] = [];
+    if (this.#mode !== 'command') return lines;
+    const buffer = this.#buffer;
+    for (let at = this.#at; lines.length < max; ) {
+      const end = buffer.indexOf(lf, at);
+      if (end <= at || buffer[end - 1] !== cr || end - at >= this.#maxCommandOctets) break;
+      const line = buffer.toString('latin1', at, end - 1);
+      if (/[\r\0]/.test(line)) break;
+      lines.push(line);
+      at = end + 1;
+    }
+    return lines;
+  }
+
   /** Content octets given out of the message under way, or of the last one. */
   get messageOctets(): number {
     return this.#content.octets;

@@ -23,6 +23,8 @@ export interface SendOptions {
   readonly dataTimeoutMs?: number;
   /** Longest wait for each reply after the content; 10 minutes by default. */
   readonly finalTimeoutMs?: number;
+  /** One command at a time whatever the server offers (Exim: `hosts_avoid_pipelining`). */
+  readonly avoidPipelining?: boolean;
   /** Octets added to the size for `MAIL SIZE=`, which is left out when negative. Default 0. */
   readonly sizeAddition?: number;
   /** Adds IGNOREQUOTA to RCPT where the server offers it. */
@@ -42,7 +44,7 @@ export function sendDialogue(
 ): Dialogue<TransactionResult> {
   return transactionDialogue({
     protocol,
-    capabilities,
+    capabilities: options.avoidPipelining === true ? { ...capabilities, pipelining: false } : capabilities,
     envelope: message.envelope,
     content: message.content,
     timeouts: {

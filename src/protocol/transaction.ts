@@ -136,7 +136,13 @@ class Run {
 }
 
 function declaredSize(t: TransactionInput): number | undefined {
-  return t.sizeAddition < 0 ? undefined : t.content.size + t.sizeAddition;
+  // A size that was guessed too high could have a message refused that fits.
+  return t.sizeAddition < 0 || t.content.growing === true ? undefined : t.content.size + t.sizeAddition;
+}
+
+/** BDAT says first how long the content is. */
+function takesChunks({ capabilities, content }: TransactionInput): boolean {
+  return capabilities.chunking && content.growing !== true;
 }
 
 function* pipelined(t: TransactionInput, run: Run): Dialogue<TransactionResult> {
@@ -146,7 +152,8 @@ function* pipelined(t: TransactionInput, run: Run): Dialogue<TransactionResult> 
   for (const r of recipients) commands += rcptLine(r, c, t.ignoreQuota);
   const envelopeReplies = 1 + recipients.length;
 
-  if (c.chunking && content.bytes !== undefined && content.size <= t.firstFlightOctets) {
+  const chunking = takesChunks(t);
+  if (chunking && content.bytes !== undefined && content.size <= t.firstFlightOctets) {
     const afterData = t.protocol === 'lmtp' ? recipients.length : 1;
     const first = yield {
       commands: `${commands}BDAT ${content.bytes.length} LAST\r\n`,
@@ -165,7 +172,7 @@ function* pipelined(t: TransactionInput, run: Run): Dialogue<TransactionResult> 
     return contentReplies(t, run, yield contentFlight(t, run, { commands: '' }));
   }
 
-  const withData = !c.chunking;
+  const withData = !chunking;
   const expect = envelopeReplies + (withData ? 1 : 0);
   const first = yield {
     commands: withData ? `${commands}DATA\r\n` : commands,
@@ -200,7 +207,7 @@ function* oneByOne(t: TransactionInput, run: Run): Dialogue<TransactionResult> {
     }
   }
   if (run.accepted.length === 0) return run.result('open');
-  if (c.chunking) return yield* sendChunk(t, run);
+  if (takesChunks(t)) return yield* sendChunk(t, run);
   const data = yield { commands: 'DATA\r\n', expect: 1, timeoutMs };
   const reply = data.replies[0];
   if (reply === undefined) {

@@ -25,6 +25,10 @@ export interface RoutedRecipient {
 export interface RecipientGroup {
   readonly transport: string;
   readonly hosts: readonly RouteHost[];
+  /** See RoutedTo. */
+  readonly fallback?: readonly RouteHost[];
+  /** The hosts are those to fall back on. */
+  readonly fallenBack?: true;
   readonly sender: ReversePath;
   readonly members: readonly [RoutedRecipient, ...RoutedRecipient[]];
 }
@@ -66,16 +70,22 @@ function group(item: RoutedRecipient, sender: ReversePath): OpenGroup {
   return {
     transport: routed.transport ?? '',
     hosts: routed.hosts,
+    ...(routed.fallback === undefined ? undefined : { fallback: routed.fallback }),
     sender: routed.errorsTo === undefined ? sender : routed.errorsTo,
     members: [item],
   };
 }
 
 function destinationKey(r: RoutedTo): string {
-  const hosts = r.hosts.map((h) => `${h.name}\0${h.address ?? ''}\0${h.port ?? ''}\0${h.mx ?? ''}`);
+  const hosts = r.hosts.map(hostText);
   if (r.unordered) hosts.sort();
   const errors = r.errorsTo === undefined ? '' : formatPath(r.errorsTo);
   const edits = r.headerEdits.length === 0 ? '' : JSON.stringify(r.headerEdits);
   const local = r.delivery === undefined ? '' : JSON.stringify(r.delivery);
-  return [r.transport ?? '', errors, edits, local, ...hosts].join('\n');
+  const fallback = r.fallback === undefined ? '' : `fallback ${r.fallback.map(hostText).join()}`;
+  return [r.transport ?? '', errors, edits, local, fallback, ...hosts].join('\n');
+}
+
+function hostText({ name, address, port, mx }: RouteHost): string {
+  return `${name}\0${address ?? ''}\0${port ?? ''}\0${mx ?? ''}`;
 }

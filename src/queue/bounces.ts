@@ -6,9 +6,11 @@ import { composeListErrors } from '../dsn/list-errors.ts';
 import { type Address, formatAddress } from '../mail/address.ts';
 import type { Recipient } from '../mail/envelope.ts';
 import { parseHeaderFields } from '../mail/headers.ts';
+import { recipientKey } from '../router/route.ts';
 import type { SyntaxReport } from '../router/router.ts';
 import type { Claim, GeneratedMessage } from '../spool/spool.ts';
 import type { DeliveryContext } from './context.ts';
+import { madeHere } from './generated.ts';
 import { editContent, readStart } from './edited-content.ts';
 import type { DeliveryEvent } from './events.ts';
 import { type Attempt, shortStatus } from './outcome.ts';
@@ -58,7 +60,9 @@ export async function makeBounces(
   const returned = await returnedPart(context, claim, signal);
   const { entry } = claim;
   const nowMs = context.nowMs();
-  return [...byTarget.values()].map(({ to, failures }) => {
+  const bounces: MadeBounce[] = [];
+  for (const { to, failures } of byTarget.values()) {
+    const copies = otherThan(to, (await context.bounce.copies?.(to)) ?? []);
     const id = context.spool.newId();
     const { content, eightBit } = composeBounce({
       id,
@@ -81,14 +85,24 @@ export async function makeBounces(
       content,
       envelope: {
         sender: null,
-        recipients: [{ address: to }],
+        recipients: [{ address: to }, ...copies.map((address) => ({ address }))],
         ...(eightBit ? { body: '8BITMIME' } : undefined),
       },
-      reception: { protocol: 'local', receivedAtMs: nowMs },
+      reception: madeHere(content, nowMs),
       headerEdits: [],
       variables: {},
     };
-    return { message, to };
+    bounces.push({ message, to });
+  }
+  return bounces;
+}
+
+/** Each address once. */
+function otherThan(to: Address, copies: readonly Address[]): readonly Address[] {
+  const seen = new Set([recipientKey(to)]);
+  return copies.filter((address) => {
+    const key = recipientKey(address);
+    return !seen.has(key) && seen.add(key);
   });
 }
 
@@ -120,10 +134,12 @@ async function returnedPart(
   >
 > {
   const { entry, content } = claim;
-  const { returnBody, returnSizeLimitBytes } = context.bounce;
+  const { returnBody, returnSizeLimitBytes, returnLineLimit } = context.bounce;
   const edited = await editContent(content, entry.headerSize, entry.headerEdits, signal);
   const headerSize = entry.headerSize + edited.size - content.size;
-  const bodyWanted = returnBody && entry.envelope.ret !== 'HDRS';
+  const lines = entry.reception.longestLine ?? 0;
+  const overlong = returnLineLimit > 0 && lines > returnLineLimit;
+  const bodyWanted = returnBody && !overlong && entry.envelope.ret !== 'HDRS';
   const wanted = bodyWanted ? Math.min(edited.size, Math.max(headerSize, returnSizeLimitBytes)) : headerSize;
   const start = await readStart(edited, wanted, signal);
   const headerSection = start.subarray(0, headerSize);
@@ -149,7 +165,7 @@ export function makeListErrors(context: DeliveryContext, reports: readonly Synta
         id,
         content,
         envelope: { sender: null, recipients: [{ address: report.to }] },
-        reception: { protocol: 'local', receivedAtMs: nowMs },
+        reception: madeHere(content, nowMs),
         headerEdits: [],
         variables: {},
       },

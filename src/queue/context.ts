@@ -7,7 +7,9 @@ import type {
   MainFacts,
   MessageFacts,
 } from '../expand/scope.ts';
+import type { Address } from '../mail/address.ts';
 import type { RecipientOutcome } from '../mail/outcome.ts';
+import type { RouteHost } from '../mail/route-host.ts';
 import type { RetryRule } from '../retry/rules.ts';
 import type { ScheduleOptions } from '../retry/schedule.ts';
 import type { RouteEnvironment } from '../router/environment.ts';
@@ -18,6 +20,7 @@ import type { Batch, Transport } from '../transport/transport.ts';
 import type { RoutedRecipient } from './batch.ts';
 import type { EmitEvent } from './events.ts';
 import type { FreezeTell } from './freeze-tell.ts';
+import type { QueueControl } from './hold.ts';
 import type { HostGate } from './host-gate.ts';
 
 export interface BounceOptions {
@@ -25,8 +28,12 @@ export interface BounceOptions {
   readonly returnBody: boolean;
   /** `bounce_return_size_limit`, octets of the whole message. */
   readonly returnSizeLimitBytes: number;
+  /** `bounce_return_linesize_limit`, octets: only header lines of a message with longer lines go back; 0 for no limit. */
+  readonly returnLineLimit: number;
   /** `ignore_bounce_errors_after`: a bounce that fails when it is older than this is dropped, a younger one frozen. */
   readonly ignoreErrorsAfterMs: number;
+  /** `errors_copy`: who else gets a bounce to this address. */
+  readonly copies?: (to: Address) => Promise<readonly Address[]>;
   /** `errors_reply_to`. */
   readonly replyTo?: string;
   /** `bounce_message_text`. */
@@ -37,12 +44,20 @@ export interface BounceOptions {
 export const bounceDefaults: BounceOptions = {
   returnBody: true,
   returnSizeLimitBytes: 100 * 1024,
+  returnLineLimit: 998,
   ignoreErrorsAfterMs: 10 * 7 * 86_400_000,
 };
 
 /** A transport with what routers ask about it. */
 export interface ConfiguredTransport extends TransportTraits {
   readonly transport: Transport;
+  /**
+   * Hosts to try for recipients that all others deferred, in the order in which they are to be tried; a text says why there
+   * are none. Absent where the transport cannot have any.
+   *
+   * @param own of the router; absent: the transport's
+   */
+  readonly fallback?: (own: readonly RouteHost[] | undefined) => Promise<readonly RouteHost[] | string>;
   /** In place of `transport.deliver`, with the same promises, where options are expanded for each delivery. */
   readonly deliver?: (delivery: DeliveryAtHand, signal: AbortSignal) => Promise<readonly RecipientOutcome[]>;
 }
@@ -72,6 +87,8 @@ export interface DeliveryContext {
   /** Without `receivedAtMs`, which is the message's. */
   readonly schedule: Omit<ScheduleOptions, 'receivedAtMs'>;
   readonly bounce: BounceOptions;
+  /** Domains whose mail waits; absent where there are none. */
+  readonly control?: QueueControl;
   /** `freeze_tell`; absent where nobody is told. */
   readonly freezeTell?: FreezeTell;
   /** Transactions of one message at a time; Exim's `remote_max_parallel`. */

@@ -28,6 +28,44 @@ export interface GroupDelivery {
 
 /** Never rejects for what a peer, a transport or storage does. An abort leaves outcomes unknown. */
 export async function deliverGroup(d: GroupDelivery): Promise<readonly Attempt[]> {
+  const attempts = await deliverTo(d);
+  const left = attempts.flatMap((a, i) => (a.kind === 'deferred' && a.freeze === undefined ? [i] : []));
+  return left.length === 0 ? attempts : fallBack(d, attempts, left);
+}
+
+/** Recipients that were put off go to the hosts to fall back on, where there are any (Exim manual, `fallback_hosts`). */
+async function fallBack(
+  d: GroupDelivery,
+  attempts: readonly Attempt[],
+  left: readonly number[],
+): Promise<readonly Attempt[]> {
+  const { group, context } = d;
+  const [first, ...others] = left.flatMap((i) => group.members[i] ?? []);
+  const hosts = await context.transports.get(group.transport)?.fallback?.(group.fallback);
+  if (first === undefined || hosts === undefined || hosts.length === 0 || d.signal.aborted) return attempts;
+  if (typeof hosts === 'string') {
+    context.emit({ kind: 'note', id: d.claim.entry.id, atMs: context.nowMs(), text: `fallback_hosts: ${hosts}` });
+    return attempts;
+  }
+  const again = await deliverTo({
+    ...d,
+    group: { ...group, hosts, fallenBack: true, members: [first, ...others] },
+  });
+  const out = [...attempts];
+  for (const [n, i] of left.entries()) {
+    const before = attempts[i];
+    const now = again[n];
+    if (now === undefined || before === undefined) continue;
+    // Whichever host's time comes first.
+    out[i] =
+      now.kind === 'deferred' && before.kind === 'deferred'
+        ? { ...now, nextAttemptAtMs: Math.min(now.nextAttemptAtMs, before.nextAttemptAtMs) }
+        : now;
+  }
+  return out;
+}
+
+async function deliverTo(d: GroupDelivery): Promise<readonly Attempt[]> {
   const { context, group } = d;
   const configured = context.transports.get(group.transport);
   if (configured === undefined)
@@ -92,6 +130,7 @@ async function hand(
   const { context, claim, group, signal } = d;
   const configured = context.transports.get(group.transport);
   const { sender: _, recipients: __, ...envelope } = claim.entry.envelope;
+  const { longestLine } = claim.entry.reception;
   if (configured === undefined) return [];
   let message: MessageSource;
   try {
@@ -115,7 +154,10 @@ async function hand(
       ),
       envelope,
       hosts,
+      ...(group.fallenBack === true ? { fallback: true } : undefined),
+      ...(group.members[0].routed.unordered ? { randomized: true } : undefined),
       message,
+      ...(longestLine === undefined ? undefined : { longestLine }),
       ...(group.members[0].routed.delivery === undefined
         ? undefined
         : { delivery: group.members[0].routed.delivery }),
@@ -155,7 +197,7 @@ async function judge(
   const answered = hosts.filter((h) => outcomes.some((o) => answeredBy(o, h)));
   if (hostFault === undefined) {
     // Without a word of the peer (our own fault, say) nothing is known about the host.
-    if (outcomes.some(fromPeer))
+    if (outcomes.some((o) => fromPeer(o, hosts)))
       context.gate.succeeded(group.transport, answered.length === 0 ? hosts : answered, nowMs);
   } else if (hosts.length > 1 && answered.length > 0)
     context.gate.succeeded(group.transport, answered, nowMs);
@@ -258,7 +300,9 @@ const missingOutcome: RecipientOutcome = {
   scope: 'message',
 };
 
-function fromPeer(outcome: RecipientOutcome): boolean {
+/** A remote transport may fail a message without asking anybody. */
+function fromPeer(outcome: RecipientOutcome, hosts: readonly RouteHost[]): boolean {
+  if (outcome.kind === 'failed' && hosts[0]?.address !== undefined) return outcome.status.peer !== undefined;
   return outcome.kind !== 'deferred' || outcome.status.reply !== undefined;
 }
 

@@ -7,7 +7,7 @@ import { formatAddress } from '../mail/address.ts';
 import type { HeaderField } from '../mail/headers.ts';
 import { lazy } from '../mail/lazy.ts';
 import type { MessageSource } from '../mail/message-source.ts';
-import type { Routed, RouteEnvironment } from '../router/environment.ts';
+import type { Held, Routed, RouteEnvironment } from '../router/environment.ts';
 import { type Leaf, putOff, routeAll } from '../router/route.ts';
 import type { SyntaxReport } from '../router/router.ts';
 import type { Claim } from '../spool/spool.ts';
@@ -16,6 +16,8 @@ import { noErrno } from './classify.ts';
 import { type DeliveryContext, factsOf } from './context.ts';
 import { deliverGroup, type GroupDelivery } from './deliver-group.ts';
 import { editContent, editFields, readStart } from './edited-content.ts';
+import type { EventRecipient } from './events.ts';
+import { type Holds, holdsFor } from './hold.ts';
 import { type Attempt, isUntried } from './outcome.ts';
 import { recordDelivered, recordFinal, type DeliveryResult } from './record.ts';
 import { addressKey, decideRetry } from './retry-decision.ts';
@@ -26,6 +28,13 @@ import { errorText } from '../mail/error-text.ts';
 export interface DeliverOptions {
   /** Also recipients and hosts whose time has not come (`-qf`). */
   readonly force: boolean;
+  /** It belongs to a queue run: what waits for one is delivered. */
+  readonly queueRun?: boolean;
+  /**
+   * The message is not in the spool yet: nothing is recorded on the way, and recipients whose mail does not go to another
+   * server stay untried.
+   */
+  readonly direct?: boolean;
   /** Aborted: stop soon, record what is known, give the message back. */
   readonly signal: AbortSignal;
 }
@@ -43,6 +52,16 @@ export async function deliverMessage(
   claim: Claim,
   options: DeliverOptions,
 ): Promise<DeliveryResult> {
+  const work = await attemptDelivery(context, claim, options);
+  return work === 'lost' ? 'lost' : recordFinal(context, claim, work, options.signal);
+}
+
+/** All of it but the last record; `lost`: the message is somebody else's by now. */
+export async function attemptDelivery(
+  context: DeliveryContext,
+  claim: Claim,
+  options: DeliverOptions,
+): Promise<Work | 'lost'> {
   const { entry } = claim;
   const nowMs = context.nowMs();
   const due: number[] = [];
@@ -51,16 +70,19 @@ export async function deliverMessage(
     if (state?.kind === 'pending' && (options.force || isUntried(state) || state.nextAttemptAtMs <= nowMs))
       due.push(i);
   }
-  if (due.length === 0) return recordFinal(context, claim, noWork, options.signal);
+  if (due.length === 0) return noWork;
 
   const reports: SyntaxReport[] = [];
+  const facts = await routeEnvironment(context, claim, options.signal);
+  const scope = retryScope(context, facts);
+  const holds = holdsFor(context, entry, scope, options);
   const environment: RouteEnvironment = {
-    ...(await routeEnvironment(context, claim, options.signal)),
+    ...facts,
+    ...(holds.unrouted === undefined ? undefined : { held: holds.unrouted }),
     report: (report) => {
       if (reports.length < maxReports) reports.push(report);
     },
   };
-  const scope = retryScope(context, environment);
   const found: { position: number; leaves: readonly Leaf[] }[] = [];
   for (let from = 0; from < due.length; from += routingWidth) {
     const positions = due.length === 1 ? due : due.slice(from, from + routingWidth);
@@ -84,11 +106,54 @@ export async function deliverMessage(
     else work.attempts.set(number, await settled(context, claim, scope, task, result));
   }
 
-  const groups = groupRecipients(routed, entry.envelope.sender, (name) =>
-    Math.max(1, context.transports.get(name)?.transport.maxRecipients ?? 1),
+  const groups = await withoutHeld(
+    groupRecipients(routed, entry.envelope.sender, (name) =>
+      Math.max(1, context.transports.get(name)?.transport.maxRecipients ?? 1),
+    ),
+    holds,
+    work,
   );
-  const recorded = await runGroups(context, claim, groups, work, scope, options);
-  return recorded === 'lost' ? 'lost' : recordFinal(context, claim, work, options.signal);
+  const now = options.direct === true ? groups.filter((group) => toServer(context, group)) : groups;
+  const recorded = await runGroups(context, claim, now, work, scope, options);
+  return recorded === 'lost' ? 'lost' : work;
+}
+
+/** As in Exim, one recipient that waits for a queue run holds up all that would go with it. */
+async function withoutHeld(
+  groups: readonly RecipientGroup[],
+  { routed }: Holds,
+  { attempts }: Work,
+): Promise<readonly RecipientGroup[]> {
+  if (routed === undefined) return groups;
+  const open: RecipientGroup[] = [];
+  for (const group of groups) {
+    let held: Held | undefined;
+    if (!group.members[0].routed.local)
+      for (const { who } of group.members) held ??= await routed(who.address);
+    if (held === undefined) open.push(group);
+    else for (const { task, who } of group.members) attempts.set(task, waiting(who, held));
+  }
+  return open;
+}
+
+/** Whether there is a server at the other end, which answers for each recipient. */
+function toServer(context: DeliveryContext, { transport, hosts }: RecipientGroup): boolean {
+  const target = context.transports.get(transport)?.transport.calloutTarget(hosts);
+  return target !== undefined && !('kind' in target);
+}
+
+/** It waits, and nothing failed. */
+function waiting(who: EventRecipient, { text, errno, untilMs, routing = false }: Held): Attempt {
+  const status = { text };
+  return {
+    kind: 'deferred',
+    who,
+    status,
+    errno,
+    skipped: false,
+    held: { routing },
+    nextAttemptAtMs: untilMs,
+  };
 }
 
 /** One message is recorded about so many times while it is under way, and what ended this long after the last record at once. */
@@ -135,7 +200,7 @@ async function runGroups(
       if (result !== undefined) attempts.set(member.task, result);
     }
     running--;
-    if (running === 0 || lost) return;
+    if (running === 0 || lost || options.direct === true) return;
     const delivered = group.members
       .map((m) => m.task)
       .filter((task) => {
@@ -209,6 +274,7 @@ async function settled(
       ...(result.bypassed === undefined ? undefined : { bypassed: result.bypassed }),
     };
   const errors = leaf.errorsTo === undefined ? undefined : { errorsTo: leaf.errorsTo };
+  if (result.kind === 'defer' && result.held !== undefined) return waiting(who, result.held);
   if (result.kind === 'fail')
     return { kind: 'failed', who, status: result.reason, timedOut: false, ...errors };
   return decideRetry(context, claim.entry, scope, before, {

@@ -111,6 +111,7 @@ function joined(head: Buffer, source: MessageSource, skip: number): MessageSourc
   }
   return {
     size,
+    ...(source.growing === true ? { growing: true } : undefined),
     open: async function* (signal): AsyncGenerator<Uint8Array> {
       yield head;
       let left = skip;

@@ -1,7 +1,7 @@
 /** What happens in the queue, with every fact a log line needs. Events come after the outcome is recorded, never before. */
 import type { Address, ReversePath } from '../mail/address.ts';
 import type { QueueId } from '../mail/message-id.ts';
-import type { Status } from '../mail/outcome.ts';
+import type { PeerLink, Status } from '../mail/outcome.ts';
 import type { Reply } from '../mail/reply.ts';
 import type { RouteHost } from '../mail/route-host.ts';
 
@@ -31,14 +31,17 @@ interface EventBase {
 }
 
 export type DeliveryEvent =
-  /** `=>`, and `->` where `first` is false. */
+  /** `=>`, `->` where `first` is false, and `>>` where it is direct. */
   | (EventBase & {
       readonly kind: 'delivered';
       readonly recipient: EventRecipient;
       /** False for the second and later recipients of one transaction. */
       readonly first: boolean;
+      /** While its sender waited for the reply, without the spool. */
+      readonly direct?: true;
       /** For a local transport only the name that its router gave, as Exim logs it; eximstats counts by it. */
       readonly host?: RouteHost;
+      readonly link?: PeerLink;
       /** The peer's last word, for `C="..."`. */
       readonly reply?: Reply;
       /** The reverse path used. */
@@ -68,6 +71,8 @@ export type DeliveryEvent =
       readonly errno: number;
       /** The host was not tried, since its retry time has not come: logged because of `retry_defer`, which is on by default. */
       readonly skipped: boolean;
+      /** `routing defer` in the log. */
+      readonly routing?: true;
       readonly nextAttemptAtMs: number;
     })
   /** `=> :blackhole:` and the like: a router discarded it. */
@@ -87,7 +92,7 @@ export type DeliveryEvent =
   | (EventBase & {
       readonly kind: 'bounced';
       readonly cause: QueueId;
-      readonly to: Address;
+      readonly to: readonly Address[];
       readonly size: number;
     })
   /** `Frozen`, with the reason in Exim's words where it has some. */

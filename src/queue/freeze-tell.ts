@@ -3,6 +3,7 @@ import { composeFreezeNotice } from '../dsn/freeze-notice.ts';
 import type { Address } from '../mail/address.ts';
 import type { QueueId } from '../mail/message-id.ts';
 import type { GeneratedMessage, SpoolEntry } from '../spool/spool.ts';
+import { madeHere } from './generated.ts';
 
 export interface FreezeTell {
   readonly to: readonly Address[];
@@ -37,22 +38,23 @@ export function freezeNotices(
     return [error === undefined ? { address } : { address, error }];
   });
   const { primaryHostname, from } = tell;
+  const content = composeFreezeNotice({
+    id,
+    to: tell.to,
+    frozen: entry.id,
+    sender: envelope.sender,
+    reason,
+    waiting,
+    primaryHostname,
+    from,
+    nowMs,
+  });
   return [
     {
       id,
-      content: composeFreezeNotice({
-        id,
-        to: tell.to,
-        frozen: entry.id,
-        sender: envelope.sender,
-        reason,
-        waiting,
-        primaryHostname,
-        from,
-        nowMs,
-      }),
+      content,
       envelope: { sender: null, recipients: [{ address: first }, ...others.map((address) => ({ address }))] },
-      reception: { protocol: 'local', receivedAtMs: nowMs },
+      reception: madeHere(content, nowMs),
       headerEdits: [],
       variables: {},
     },

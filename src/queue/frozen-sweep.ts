@@ -122,13 +122,13 @@ async function end(context: DeliveryContext, claim: Claim, signal: AbortSignal):
   });
   if (recorded === 'lost') return;
   for (const event of events) context.emit(event);
-  for (const { message, to } of bounces)
+  for (const { message } of bounces)
     context.emit({
       kind: 'bounced',
       id: message.id,
       atMs,
       cause: entry.id,
-      to,
+      to: message.envelope.recipients.map((r) => r.address),
       size: message.content.length,
     });
   context.emit({ kind: 'completed', id: entry.id, atMs, queuedMs: atMs - entry.reception.receivedAtMs });

@@ -59,7 +59,7 @@ describe('what a delivery makes', () => {
     );
     const told = w.events.filter((e) => e.kind === 'bounced');
     assert.equal(told.length, 1);
-    assert.deepEqual(told[0]?.kind === 'bounced' && told[0].to, addressOf('s@other.test'));
+    assert.deepEqual(told[0]?.kind === 'bounced' && told[0].to, [addressOf('s@other.test')]);
   });
 
   test('is there exactly when the outcome is: a record that fails brings neither', async () => {

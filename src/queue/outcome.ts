@@ -13,6 +13,8 @@ export type Attempt =
       /** What a router gave a local transport in place of a host. */
       readonly routedTo?: RouteHost;
       readonly first: boolean;
+      /** Before the message was in the spool. */
+      readonly direct?: true;
       readonly sender: ReversePath;
       readonly deliveryMs: number;
     }
@@ -32,6 +34,8 @@ export type Attempt =
       readonly errno: number;
       /** Nothing was tried. */
       readonly skipped: boolean;
+      /** It waits although nothing failed: its history stays as it was. `routing`: the log says so. */
+      readonly held?: { readonly routing: boolean };
       readonly nextAttemptAtMs: number;
       /** The message is to be frozen, for this reason. */
       readonly freeze?: string;
@@ -52,6 +56,7 @@ export function deferredState(
   attempt: Extract<Attempt, { kind: 'deferred' }>,
   nowMs: number,
 ): PendingState {
+  if (attempt.held !== undefined) return { ...before, nextAttemptAtMs: attempt.nextAttemptAtMs };
   const first = before.firstFailureAtMs ?? nowMs;
   const last = attempt.skipped ? before.lastAttemptAtMs : nowMs;
   return {
@@ -69,8 +74,8 @@ const keptOctets = 1024;
 
 /** A status, without output, as it is recorded and reported: peers may say much, and a message may have very many recipients. */
 export function shortStatus(status: Status): Status {
-  const { output, ...rest } = status;
-  if (output !== undefined) return shortStatus(rest);
+  const { output, link, ...rest } = status;
+  if (output !== undefined || link !== undefined) return shortStatus(rest);
   const { text, reply } = status;
   const long = reply !== undefined && reply.lines.reduce((n, line) => n + line.length, 0) > keptOctets;
   if (text.length <= keptOctets && !long) return status;

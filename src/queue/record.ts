@@ -3,6 +3,7 @@ import type { Address } from '../mail/address.ts';
 import type { NewMessage } from '../mail/outcome.ts';
 import type { Claim, GeneratedMessage, OutcomeRecord, SpoolUpdate } from '../spool/spool.ts';
 import { failureFate, type MadeBounce, makeBounces, makeListErrors } from './bounces.ts';
+import { madeHere } from './generated.ts';
 import type { DeliveryContext } from './context.ts';
 import type { DeliveryEvent } from './events.ts';
 import { freezeNotices } from './freeze-tell.ts';
@@ -154,7 +155,7 @@ export async function recordFinal(
     context.emit({ kind: 'lease-lost', id: entry.id, atMs: context.nowMs(), delivered });
     return 'lost';
   }
-  const news = [...bounces, ...replies.map(told), ...notices.flatMap(toldOf)];
+  const news = [...bounces.map((b) => toldOf(b.message)), ...replies.map(told), ...notices.map(toldOf)];
   tell(context, claim, attempts, ignored, news, freeze, left === 0);
   return { completed: left === 0, frozen: freeze !== undefined, generated: generated.length };
 }
@@ -164,7 +165,7 @@ function messageOf({ id, content, recipients, body }: NewMessage, nowMs: number)
     id,
     content,
     envelope: { sender: null, recipients, body },
-    reception: { protocol: 'local', receivedAtMs: nowMs },
+    reception: madeHere(content, nowMs),
     headerEdits: [],
     variables: {},
   };
@@ -173,16 +174,15 @@ function messageOf({ id, content, recipients, body }: NewMessage, nowMs: number)
 /** A message that appeared, as it is told of. */
 interface Told {
   readonly message: Pick<GeneratedMessage, 'id' | 'content'>;
-  readonly to: Address;
+  readonly to: readonly Address[];
 }
 
 function told(message: NewMessage): Told {
-  return { message, to: message.recipients[0].address };
+  return { message, to: message.recipients.map((r) => r.address) };
 }
 
-function toldOf(message: GeneratedMessage): Told[] {
-  const [first] = message.envelope.recipients;
-  return first === undefined ? [] : [{ message, to: first.address }];
+function toldOf(message: GeneratedMessage): Told {
+  return { message, to: message.envelope.recipients.map((r) => r.address) };
 }
 
 const withoutAbort: AbortSignal = new AbortController().signal;
@@ -224,7 +224,8 @@ function unrecordedPositions({ tasks, attempts, plans }: Work, recorded: Readonl
   return positions;
 }
 
-function tell(
+/** Emits what became of the recipients, each with its facts. */
+export function tell(
   context: DeliveryContext,
   claim: Claim,
   attempts: ReadonlyMap<number, Attempt>,
@@ -240,14 +241,16 @@ function tell(
   for (const a of attempts.values()) {
     switch (a.kind) {
       case 'delivered': {
-        const { reply, host = a.routedTo } = a.outcome;
+        const { reply, link, host = a.routedTo } = a.outcome;
         context.emit({
           kind: 'delivered',
           id,
           atMs,
           recipient: a.who,
           first: a.first,
+          ...(a.direct === true ? { direct: true } : undefined),
           ...(host === undefined ? undefined : { host }),
+          ...(link === undefined ? undefined : { link }),
           ...(reply === undefined ? undefined : { reply }),
           sender: a.sender,
           size: entry.size,
@@ -277,6 +280,7 @@ function tell(
           status: a.status,
           errno: a.errno,
           skipped: a.skipped,
+          ...(a.held?.routing === true ? { routing: true } : undefined),
           nextAttemptAtMs: a.nextAttemptAtMs,
         });
         break;

@@ -75,6 +75,7 @@ interface Active {
 interface Waiting {
   readonly claim: Claim;
   readonly force: boolean;
+  readonly queueRun: boolean;
   readonly finished: (() => void) | undefined;
 }
 
@@ -105,12 +106,12 @@ export function createQueueRunner(options: RunnerOptions): QueueRunner {
   const problem = (text: string, id?: QueueId): void =>
     context.emit({ kind: 'problem', atMs: nowMs(), text, ...(id === undefined ? undefined : { id }) });
 
-  const begin = ({ claim, force, finished }: Waiting): void => {
+  const begin = ({ claim, force, queueRun, finished }: Waiting): void => {
     const controller = new AbortController();
     const { id } = claim.entry;
     const run: Active = { claim, controller, done: Promise.resolve() };
     active.set(id, run);
-    run.done = deliverMessage(context, claim, { force, signal: controller.signal }).then(
+    run.done = deliverMessage(context, claim, { force, queueRun, signal: controller.signal }).then(
       (result) => ended(id, run, result, finished),
       (failure: unknown) => {
         problem(`delivery given up: ${errorText(failure)}`, id);
@@ -166,7 +167,7 @@ export function createQueueRunner(options: RunnerOptions): QueueRunner {
       const claims = await spool.claim({ max: Math.min(room, claimWidth), leaseMs, nowMs: nowMs() });
       for (const claim of claims) {
         if (stopping) await giveBack(claim);
-        else take({ claim, force: false, finished: undefined });
+        else take({ claim, force: false, queueRun: false, finished: undefined });
       }
       if (claims.length > 0) again = true;
       // The spool gives no more than memory allows: the rest comes when a delivery has ended.
@@ -278,7 +279,7 @@ export function createQueueRunner(options: RunnerOptions): QueueRunner {
         void giveBack(claim);
         return;
       }
-      take({ claim, force: false, finished: undefined });
+      take({ claim, force: false, queueRun: false, finished: undefined });
     },
     wake,
     queueRun: async (run = {}) => {
@@ -288,7 +289,7 @@ export function createQueueRunner(options: RunnerOptions): QueueRunner {
       const force = run.force !== undefined;
       const ids = force && run.id === undefined ? await listIds(context, run.force === 'frozen') : [run.id];
       const held = new Set(
-        run.untried === true ? await listIds(context, false, (entry) => entry.states.every(isUntried)) : [],
+        run.untried === true ? await listIds(context, false, (entry) => entry.states.some(isUntried)) : [],
       );
       for (let round = 0; round === 0 || (round < maxRounds && tried > 0); round++) {
         const before = tried;
@@ -317,7 +318,9 @@ export function createQueueRunner(options: RunnerOptions): QueueRunner {
               seen.add(claim.entry.id);
               fresh++;
               tried++;
-              running.push(new Promise((resolve) => take({ claim, force, finished: resolve })));
+              running.push(
+                new Promise((resolve) => take({ claim, force, queueRun: true, finished: resolve })),
+              );
             }
             if (id !== undefined || fresh === 0) break;
           }

@@ -31,12 +31,25 @@ export interface RouteEnvironment {
   transport(name: string): TransportTraits | undefined;
   /** Applies the rewriting rules to an address that another was redirected to; absent: there are none. */
   readonly rewriteChild?: (address: Address, scope: ExpandScope) => Promise<Address>;
+  /** Asked before an address, or one that it was redirected to, is routed: what is held is put off. */
+  readonly held?: (address: Address) => Promise<Held | undefined>;
   /** Told what Exim would put on the main log: addresses of lists that were skipped. */
   note?(text: string): void;
   /** Told of lists with malformed addresses whose owner is to get mail. */
   readonly report?: (report: SyntaxReport) => void;
   /** Told what Exim would put on the panic log: a configuration that does not work. */
   problem?(text: string): void;
+}
+
+/** Why an address waits although nothing failed. */
+export interface Held {
+  readonly text: string;
+  /** What the log has in `defer (N)`. */
+  readonly errno: number;
+  /** When it is looked at again, milliseconds since 1970. */
+  readonly untilMs: number;
+  /** The log calls it `routing defer`. */
+  readonly routing?: boolean;
 }
 
 /** An address with a place to go. */
@@ -50,6 +63,8 @@ export interface RoutedTo {
   readonly hosts: readonly RouteHost[];
   /** The order of the hosts is random. */
   readonly unordered: boolean;
+  /** Hosts to try where these defer, not looked up yet; absent: what the transport says; empty: none. */
+  readonly fallback?: readonly RouteHost[];
   /** What goes into RCPT: affixes taken off, case as given. Differs from the routed address also after `self = reroute`. */
   readonly address: Address;
   /** Where bounces go and the reverse path for this delivery; absent: the message's sender. */
@@ -80,6 +95,8 @@ export type Routed =
       readonly freeze: boolean;
       /** `retry_use_local_part`: whether the retry rule is chosen by the whole address or by the domain. */
       readonly retryUseLocalPart: boolean;
+      /** Nothing was tried. */
+      readonly held?: Held;
       readonly facts: AddressFacts;
     };
 

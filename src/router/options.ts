@@ -1,4 +1,5 @@
 /** The generic options of one router (Exim manual, "Generic options for routers"), as the application maps them from a configuration. */
+import type { RouteHost } from '../mail/route-host.ts';
 import type { LocalMachine, RouterDriver, SelfAction } from './router.ts';
 
 /**
@@ -17,6 +18,8 @@ export interface RouterOptions {
   readonly condition?: readonly string[];
   /** An empty string is `<>`: no bounces. */
   readonly errorsTo?: string;
+  /** `fallback_hosts`. */
+  readonly fallbackHosts?: readonly RouteHost[];
   readonly failVerifyRecipient?: boolean;
   readonly failVerifySender?: boolean;
   readonly domains?: string;

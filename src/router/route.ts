@@ -4,7 +4,7 @@
  */
 import { type Address, formatAddress, type ReversePath } from '../mail/address.ts';
 import type { DirectTarget } from '../mail/local-delivery.ts';
-import type { Routed, RouteEnvironment, VerifiedRoute } from './environment.ts';
+import type { Held, Routed, RouteEnvironment, VerifiedRoute } from './environment.ts';
 import type { Inherited, Item, Step, StepChild } from './item.ts';
 import { routeStep } from './step.ts';
 
@@ -112,6 +112,8 @@ export async function routeAll(
     const steps = await Promise.all(
       taken.map(async (w): Promise<Step | undefined> => {
         if ('routed' in w) return undefined;
+        const held = await env.held?.(w.item.address);
+        if (held !== undefined) return { routed: heldBack(w.item.address, held) };
         const known = expanded.get(w.key);
         return known === undefined ? routeStep(w.item, env, signal) : { children: known.map(again(w)) };
       }),
@@ -208,6 +210,12 @@ export function uniqueName({ address, ancestors }: Pick<Item, 'address' | 'ances
 /** The unique name of an address that came from nowhere else. */
 export function recipientKey(address: Address): string {
   return formatAddress({ local: address.local, domain: address.domain.toLowerCase() as Address['domain'] });
+}
+
+function heldBack(address: Address, held: Held): Routed {
+  const { text } = held;
+  const facts = { local: address.local, domain: address.domain };
+  return { kind: 'defer', reason: { text }, router: '', freeze: false, retryUseLocalPart: true, held, facts };
 }
 
 /** An address that cannot be dealt with now. */

@@ -13,6 +13,8 @@ export type RouteOutcome =
       readonly hosts: readonly RouteHost[];
       /** The order is random: equal sets of hosts count as the same destination (`hosts_randomize`). */
       readonly unordered?: boolean;
+      /** This machine is one of the exchangers: the hosts are those before it, and nothing falls back on others. */
+      readonly secondary?: boolean;
     }
   /** The address becomes another one, which goes through the routers from the top. */
   | { readonly kind: 'rerouted'; readonly address: Address }

@@ -67,6 +67,11 @@ export async function accept(
     local,
     hosts: outcome.hosts,
     unordered: outcome.unordered === true,
+    ...(outcome.secondary === true
+      ? { fallback: [] }
+      : o.fallbackHosts === undefined
+        ? undefined
+        : { fallback: o.fallbackHosts }),
     address,
     ...(attached.errorsTo === undefined ? undefined : { errorsTo: attached.errorsTo }),
     headerEdits: attached.edits,

@@ -295,6 +295,48 @@ export function spoolContract(driver: SpoolUnderTest): void {
       assert.deepEqual(await all(spool), []);
     });
 
+    test('some of its recipients can be done at birth, not all', async () => {
+      const spool = await fresh();
+      const writer = await spool.create(never);
+      await writer.write(message);
+      const finished = { kind: 'done', how: 'delivered' } as const;
+      const claim = await writer.commit(submission(3), minute, now, [undefined, finished, undefined]);
+      assert.deepEqual(
+        claim?.entry.states.map((s) => s.kind),
+        ['pending', 'done', 'pending'],
+      );
+      assert.deepEqual((await all(spool))[0]?.states, claim?.entry.states);
+      const over = await spool.create(never);
+      await over.write(message);
+      await assert.rejects(async () => over.commit(submission(1), minute, now, [finished]), RangeError);
+      assert.equal((await all(spool)).length, 1);
+    });
+
+    test('what was written can be read before it is committed, and more can be written', async () => {
+      const spool = await fresh();
+      for (const length of [0, 1, 1000, 200_000, 900_000]) {
+        const writer = await spool.create(never);
+        const head = Buffer.from('A: b\r\n\r\n', 'latin1');
+        const body = Buffer.alloc(length, 'x');
+        await writer.write(head);
+        await writer.write(body);
+        const written = await writer.content();
+        assert.equal(written.headerSize, head.length);
+        assert.equal(written.source.size, head.length + length);
+        assert.ok((await read(written.source)).equals(Buffer.concat([head, body])));
+        await writer.write(body);
+        assert.ok((await read((await writer.content()).source)).equals(Buffer.concat([head, body, body])));
+        if (length === 1000) {
+          await writer.abort();
+          await assert.rejects(writer.content(), hasCode('CLOSED'));
+          continue;
+        }
+        const claim = await writer.commit(submission(), minute, now);
+        assert.ok(claim);
+        assert.ok((await read(claim.content)).equals(Buffer.concat([head, body, body])));
+      }
+    });
+
     test('with a lease the message is born claimed', async () => {
       const at = place();
       const spool = await spoolAt(at);

@@ -117,6 +117,13 @@ export interface Hold {
   readonly generated?: readonly GeneratedMessage[];
 }
 
+/** Content of a message that is not in the spool yet. */
+export interface WrittenContent {
+  readonly source: MessageSource;
+  /** Length of the header section with its blank line. */
+  readonly headerSize: number;
+}
+
 export interface SpoolWriter {
   /** Known from the start, for log lines and the Received field. */
   readonly id: QueueId;
@@ -131,8 +138,20 @@ export interface SpoolWriter {
    * With a lease (`after` in milliseconds, above 0) the message is born claimed by this process and the claim is returned. With a {@link Hold} it is
    * not claimed but waits, from the same transaction on.
    * Throws MailError: NO_SPACE when the disk or the map is full, IO for other faults; the message then does not exist.
+   * @param states of recipients of whom something is known already, by position; the others have not been tried and are
+   *   due. Not all may be done.
    */
-  commit(submission: Submission, after: number | Hold, nowMs: number): Promise<Claim | undefined>;
+  commit(
+    submission: Submission,
+    after: number | Hold,
+    nowMs: number,
+    states?: readonly (RecipientState | undefined)[],
+  ): Promise<Claim | undefined>;
+  /**
+   * All that was written, nothing of it durable: for a delivery before the message is in the spool. To be read until the
+   * next write, commit or abort. Throws MailError NO_SPACE or IO where it could not be kept.
+   */
+  content(): Promise<WrittenContent>;
   /** Forgets everything written. Safe at any time before commit; does nothing afterwards. */
   abort(): Promise<void>;
 }

@@ -17,8 +17,14 @@ export interface Batch {
   readonly envelope: Omit<Envelope, 'sender' | 'recipients'>;
   /** Hosts in order of preference; empty for transports that know their own destination. */
   readonly hosts: readonly RouteHost[];
+  /** The order of the hosts is random already. */
+  readonly randomized?: boolean;
+  /** The hosts are those to fall back on, which nothing overrides. */
+  readonly fallback?: boolean;
   /** The content with all header edits applied. */
   readonly message: MessageSource;
+  /** Octets of the longest line as the message came; absent where nobody knows. */
+  readonly longestLine?: number;
   /** User, home and direct target, the same for all recipients of the batch; absent where the router settled none. */
   readonly delivery?: LocalDelivery;
 }

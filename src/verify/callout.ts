@@ -49,6 +49,8 @@ export type CalloutAnswer =
 export interface Callouts {
   /** Rejects only with MailError ABORTED; the question goes on for others who asked the same. */
   ask(question: CalloutQuestion, signal: AbortSignal): Promise<CalloutAnswer>;
+  /** Asks what is likely to be asked in a moment; the answer is given to the next who asks, once, within some seconds. */
+  foresee(question: CalloutQuestion): void;
   close(): Promise<void>;
 }
 
@@ -102,6 +104,7 @@ export function createCallouts(limits: CalloutLimits = defaultCalloutLimits): Ca
   const desks = new Map<string, Desk>();
   /** Questions under way, by place, sender and address. */
   const asked = new Map<string, Promise<CalloutAnswer>>();
+  const foreseen = new Map<string, { readonly answer: Promise<CalloutAnswer>; readonly atMs: number }>();
 
   function deskFor(target: CalloutTarget, endpoint: Endpoint): Desk {
     const key = `${target.protocol} ${endpointKey(endpoint)} ${target.helo}`;
@@ -154,7 +157,7 @@ export function createCallouts(limits: CalloutLimits = defaultCalloutLimits): Ca
     ) {
       desk.workers++;
       // After the current turn, so that questions that come together go together.
-      queueMicrotask(() => void work(desk));
+      setImmediate(() => void work(desk));
     }
     return promise;
   }
@@ -190,22 +193,45 @@ export function createCallouts(limits: CalloutLimits = defaultCalloutLimits): Ca
     );
   }
 
+  function askOnce(key: string, question: CalloutQuestion): Promise<CalloutAnswer> {
+    let answer = asked.get(key);
+    if (answer === undefined) {
+      answer = askAll(question).finally(() => asked.delete(key));
+      asked.set(key, answer);
+    }
+    return answer;
+  }
+
   return {
     ask(question, signal) {
-      const { target, sender, address } = question;
-      const places = target.endpoints.map(endpointKey).join(' ');
-      const key = `${target.protocol} ${places} ${formatAddress(sender)} ${formatAddress(address)}`;
-      let answer = asked.get(key);
-      if (answer === undefined) {
-        answer = askAll(question).finally(() => asked.delete(key));
-        asked.set(key, answer);
+      const key = questionKey(question);
+      const known = foreseen.get(key);
+      foreseen.delete(key);
+      const fresh = known !== undefined && performance.now() - known.atMs < foreseenMs;
+      return unlessAborted(fresh ? known.answer : askOnce(key, question), signal);
+    },
+    foresee(question) {
+      const key = questionKey(question);
+      const atMs = performance.now();
+      for (const [old, { atMs: then }] of foreseen) {
+        if (foreseen.size < maxForeseen && atMs - then < foreseenMs) break;
+        foreseen.delete(old);
       }
-      return unlessAborted(answer, signal);
+      if (!foreseen.has(key)) foreseen.set(key, { answer: askOnce(key, question), atMs });
     },
     async close() {
       await Promise.all([lmtp.close(), smtp.close()]);
     },
   };
+}
+
+/** Answers that nobody has asked for yet: so many, and for so long. */
+const maxForeseen = 2000;
+const foreseenMs = 5000;
+
+function questionKey({ target, sender, address }: CalloutQuestion): string {
+  const places = target.endpoints.map(endpointKey).join(' ');
+  return `${target.protocol} ${places} ${formatAddress(sender)} ${formatAddress(address)}`;
 }
 
 /** The next questions with one sender. */

@@ -31,10 +31,17 @@ export type VerifyResult =
       readonly reply: Reply;
       /** For the log. */
       readonly logReason: string;
+      /** Nobody can be asked there: not a matter of trying again. */
+      readonly impossible?: true;
     };
 
 export interface Verifier {
   /** Never throws for a fault of the peer: that is `defer`. */
   verifyRecipient(request: VerifyRequest, signal: AbortSignal): Promise<VerifyResult>;
   verifySender(request: VerifyRequest, signal: AbortSignal): Promise<VerifyResult>;
+}
+
+export interface ForeseeingVerifier extends Verifier {
+  /** Recipients that are likely to be verified in a moment with the same callout: their servers are asked now. */
+  foresee(addresses: readonly Address[], callout: CalloutOptions, signal: AbortSignal): void;
 }

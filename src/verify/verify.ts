@@ -4,9 +4,9 @@ import { MailError } from '../mail/mail-error.ts';
 import type { Status } from '../mail/outcome.ts';
 import { type Reply, replyFromText } from '../mail/reply.ts';
 import type { RouteHost } from '../mail/route-host.ts';
-import type { Transport } from '../transport/transport.ts';
+import type { CalloutTarget, Transport } from '../transport/transport.ts';
 import type { CalloutCache, CalloutLesson } from './cache.ts';
-import type { CalloutAnswer, Callouts } from './callout.ts';
+import type { CalloutAnswer, CalloutQuestion, Callouts } from './callout.ts';
 import {
   failStage,
   incompleteReply,
@@ -15,7 +15,7 @@ import {
   senderRefusedReply,
   unclearLog,
 } from './callout-wording.ts';
-import type { CalloutOptions, Verifier, VerifyRequest, VerifyResult } from './verifier.ts';
+import type { CalloutOptions, ForeseeingVerifier, VerifyRequest, VerifyResult } from './verifier.ts';
 import { errorText } from '../mail/error-text.ts';
 
 /** What routing says of an address; `Routed` of `router/environment.ts` has this shape. */
@@ -49,10 +49,13 @@ export interface VerifierParts {
 
 type Who = 'recipient' | 'sender';
 
-export function createVerifier(parts: VerifierParts): Verifier {
+export function createVerifier(parts: VerifierParts): ForeseeingVerifier {
   return {
     verifyRecipient: (request, signal) => verify(parts, request, 'recipient', signal),
     verifySender: (request, signal) => verify(parts, request, 'sender', signal),
+    foresee: (addresses, callout, signal) => {
+      for (const address of addresses) void foresee(parts, address, callout, signal).catch(() => undefined);
+    },
   };
 }
 
@@ -112,12 +115,8 @@ async function callOut(
   who: Who,
   signal: AbortSignal,
 ): Promise<VerifyResult> {
-  const name = routing.transport;
-  if (name === undefined) return impossible(who, 'cannot callout: the router sets no transport');
-  const transport = parts.transport(name);
-  if (transport === undefined) return impossible(who, `cannot callout: there is no transport ${name}`);
-  const target = transport.calloutTarget(routing.hosts);
-  if ('kind' in target) return impossible(who, `cannot callout via transport ${name}: ${target.reason}`);
+  const target = targetOf(parts, routing);
+  if (typeof target === 'string') return impossible(who, target);
 
   const { address } = routing;
   const { sender } = options;
@@ -127,17 +126,7 @@ async function callOut(
   if (cached === 'accepted') return { kind: 'ok', via: 'cache' };
   if (cached !== undefined) return cachedFailure(cached);
 
-  const answer = await parts.callouts.ask(
-    {
-      target,
-      sender,
-      address,
-      connectTimeoutMs: options.connectTimeoutMs,
-      commandTimeoutMs: options.timeoutMs,
-      maxWaitMs: options.maxWaitMs,
-    },
-    signal,
-  );
+  const answer = await parts.callouts.ask(questionOf(target, address, options), signal);
   const lesson = lessonOf(answer, sender === null);
   if (lesson !== undefined) cache?.remember(address, sender, lesson, now());
   switch (answer.kind) {
@@ -155,6 +144,39 @@ async function callOut(
         logReason: unclearLog(answer, who),
       };
   }
+}
+
+/** The place to ask, or why there is none. */
+function targetOf(
+  parts: VerifierParts,
+  { transport: name, hosts }: Extract<VerifyRouting, { kind: 'routed' }>,
+): CalloutTarget | string {
+  if (name === undefined) return 'cannot callout: the router sets no transport';
+  const transport = parts.transport(name);
+  if (transport === undefined) return `cannot callout: there is no transport ${name}`;
+  const target = transport.calloutTarget(hosts);
+  return 'kind' in target ? `cannot callout via transport ${name}: ${target.reason}` : target;
+}
+
+function questionOf(target: CalloutTarget, address: Address, options: CalloutOptions): CalloutQuestion {
+  const { sender, connectTimeoutMs, timeoutMs: commandTimeoutMs, maxWaitMs } = options;
+  return { target, sender, address, connectTimeoutMs, commandTimeoutMs, maxWaitMs };
+}
+
+/** Only the question is asked ahead: where the address is routed when its turn comes decides whether it was the right one. */
+async function foresee(
+  parts: VerifierParts,
+  address: Address,
+  options: CalloutOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  const routing = await parts.route(address, 'verify-recipient', signal);
+  if (routing.kind !== 'routed') return;
+  const target = targetOf(parts, routing);
+  if (typeof target === 'string') return;
+  const now = parts.nowMs ?? Date.now;
+  const cached = options.noCache ? undefined : parts.cache?.lookup(routing.address, options.sender, now());
+  if (cached === undefined) parts.callouts.foresee(questionOf(target, routing.address, options));
 }
 
 /**
@@ -179,7 +201,13 @@ function cachedFailure(cached: 'refused' | 'domain-refused'): VerifyResult {
 
 function impossible(who: Who, logReason: string): VerifyResult {
   const log = `Could not complete ${who} verify callout: ${logReason}`;
-  return { kind: 'defer', stage: 'connect', reply: incompleteReply(who), logReason: log };
+  return {
+    kind: 'defer',
+    stage: 'connect',
+    reply: incompleteReply(who),
+    logReason: log,
+    impossible: true,
+  };
 }
 
 /** Our own troubles are for the log; only a reply that a router composed for the client is told. */

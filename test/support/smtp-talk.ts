@@ -4,6 +4,8 @@ import { connect } from 'node:net';
 export interface SmtpTalk {
   /** Sends octets (latin1) as they stand and gives the whole reply, line ends LF, without the last. */
   send(octets: string): Promise<string>;
+  /** Sends and waits for nothing. */
+  write(octets: string): void;
   close(): void;
 }
 
@@ -51,6 +53,7 @@ export async function smtpTalk(port: number): Promise<SmtpTalk> {
       socket.write(octets, 'latin1');
       return reply();
     },
+    write: (octets) => void socket.write(octets, 'latin1'),
     close: () => socket.destroy(),
   };
   await talk.send('EHLO client.test\r\n');

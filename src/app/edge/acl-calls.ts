@@ -5,7 +5,7 @@ import type { ConnectionFacts, ExpandScope, ExpandServices, MessageFacts } from 
 import { replyFromText } from '../../mail/reply.ts';
 import type { LogItems } from '../../observe/log-items.ts';
 import { logText } from '../../observe/log-text.ts';
-import type { Logs } from '../../observe/logs.ts';
+import { type Logs, logTargets } from '../../observe/logs.ts';
 import { clientField } from '../../observe/reception-lines.ts';
 import type { VerifyResult } from '../../verify/verifier.ts';
 
@@ -22,7 +22,7 @@ const verify = (): Promise<VerifyResult> => Promise.resolve(nothingIsVerified);
 export function withAclCalls(
   services: ExpandServices,
   env: Pick<AclEnvironment, 'acls' | 'lists' | 'signal'>,
-  logs: Logs,
+  logs: Pick<Logs, 'main' | 'reject' | 'panic'>,
   logItems: LogItems,
 ): ExpandServices {
   /** What `warn` has logged of a message; it goes with the message. */
@@ -35,8 +35,8 @@ export function withAclCalls(
   };
   return {
     ...services,
-    callAcl: (name, args, scope) =>
-      callAclAlone(name, args, {
+    callAcl: (name, args, scope, nameTainted) =>
+      callAclAlone(name, args, nameTainted, {
         ...env,
         scope,
         phase: 'delivery',
@@ -48,7 +48,7 @@ export function withAclCalls(
           const line = [...idOf(scope), ...host, logText(text)].join(' ');
           // A selection is about the main log.
           const unselected = item !== undefined && !logItems.has(item);
-          for (const target of targets) if (target !== 'main' || !unselected) logs[target](line);
+          for (const target of logTargets(targets)) if (target !== 'main' || !unselected) logs[target](line);
         },
       }),
   };

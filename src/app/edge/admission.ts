@@ -35,6 +35,8 @@ export interface Terms {
   /** MAIL commands; 0 for no bound. */
   readonly maxMessages: number;
   readonly delays: boolean;
+  /** `direct_delivery_hosts`. */
+  readonly direct: boolean;
 }
 
 /** Is the client in the list? A list that cannot be decided does not match. */
@@ -135,6 +137,7 @@ export async function termsOf(
       scope,
     ),
     delays: await inHosts(options.smtp_ratelimit_hosts),
+    direct: await inHosts(options.direct_delivery_hosts),
   };
 }
 

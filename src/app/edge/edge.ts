@@ -3,7 +3,6 @@ import path from 'node:path';
 import { defaultCalloutLimits, createCallouts } from '../../verify/callout.ts';
 import { createCalloutCache } from '../../verify/cache.ts';
 import { selectedLogItems } from '../../config/log-selector.ts';
-import { type Address, isSyntaxError, parseAddress } from '../../mail/address.ts';
 import { systemSender } from '../../dsn/from.ts';
 import type { Listener } from '../../net/listen.ts';
 import { deliveryLine } from '../../observe/delivery-lines.ts';
@@ -12,6 +11,7 @@ import { logPath, type Logs } from '../../observe/logs.ts';
 import type { DeliveryContext } from '../../queue/context.ts';
 import type { FreezeTell } from '../../queue/freeze-tell.ts';
 import { createHostGate } from '../../queue/host-gate.ts';
+import { directDelivery } from '../../queue/direct.ts';
 import { createQueueRunner, type QueueRun, type QueueRunner, runnerDefaults } from '../../queue/runner.ts';
 import type { SessionOptions } from '../../smtp/server/handler.ts';
 import { listenSmtp } from '../../smtp/server/server.ts';
@@ -20,10 +20,13 @@ import { clientNames, expandAtStart } from '../scope.ts';
 import { makeRouters } from '../routers.ts';
 import { makeTransports } from '../transports.ts';
 import { withAclCalls } from './acl-calls.ts';
+import { errorsCopy } from './errors-copy.ts';
+import { mailboxes } from './mailboxes.ts';
 import type { EdgeParts } from './parts.ts';
 import { edgeSessions } from './session.ts';
 import { parseSlowDown } from '../../config/slow-down.ts';
 import { childRewriter } from './rewriting.ts';
+import { queueControl, queueOnlyFile } from './queue-control.ts';
 import { spaceCheck } from './space.ts';
 import type { OpenStorage } from './storage.ts';
 import { type SmtpAddress, smtpAddresses } from './smtp-addresses.ts';
@@ -100,8 +103,11 @@ export async function startEdge({
           newId: () => spool.newId(),
         };
   const rewriteChild = childRewriter(program.rewriteRules, (text) => logs.main(logText(text)));
+  const copies = errorsCopy(options.errors_copy, scope, main.qualifyRecipient, problem);
+  const control = queueControl(options, queueIntervalMs ?? defaultQueueIntervalMs);
   const context: DeliveryContext = {
     spool,
+    ...(control === undefined ? {} : { control }),
     gate: createHostGate(hints, schedule, problem),
     routers,
     ...(rewriteChild === undefined ? {} : { rewriteChild }),
@@ -113,7 +119,9 @@ export async function startEdge({
     bounce: {
       returnBody: options.bounce_return_message && options.bounce_return_body,
       returnSizeLimitBytes: options.bounce_return_size_limit,
+      returnLineLimit: options.bounce_return_linesize_limit,
       ignoreErrorsAfterMs: options.ignore_bounce_errors_after,
+      ...(copies === undefined ? {} : { copies }),
       ...(options.errors_reply_to === undefined ? {} : { replyTo: options.errors_reply_to }),
       ...(options.bounce_message_text === undefined ? {} : { extraText: options.bounce_message_text }),
     },
@@ -155,6 +163,7 @@ export async function startEdge({
     ),
     spool,
     queue,
+    direct: directDelivery(context, options.direct_delivery_timeout),
     logs,
     logItems,
     receivedHeaderText: model.mainGiven.has('received_header_text')
@@ -181,6 +190,7 @@ export async function startEdge({
     freezeTell,
     slowMail: parseSlowDown(options.smtp_ratelimit_mail ?? ''),
     slowRcpt: parseSlowDown(options.smtp_ratelimit_rcpt ?? ''),
+    queueOnlyFile: queueOnlyFile(options),
     clientNames: (address) => clientNames(address, options.host_lookup_order),
     queueIntervalMs: queueIntervalMs ?? defaultQueueIntervalMs,
     leaseMs: runnerDefaults.leaseMs,
@@ -268,6 +278,7 @@ function sessionOptions({ model, main }: Program, logs: Logs): SessionOptions {
     stripExcessBrackets: options.strip_excess_angle_brackets,
     stripTrailingDot: options.strip_trailing_dot,
     rejectTooMany: options.recipients_max_reject,
+    prdr: options.prdr_enable,
     ...(options.helo_allow_chars === undefined ? {} : { heloAllowChars: options.helo_allow_chars }),
     limits: {
       maxCommandOctets: 4096,
@@ -282,13 +293,4 @@ function sessionOptions({ model, main }: Program, logs: Logs): SessionOptions {
     },
     onError: (error) => logs.panic(`SMTP session: ${errorText(error)}`),
   };
-}
-
-/** Addresses parted by commas; those without a domain get one. What is malformed is refused when the file is checked. */
-function mailboxes(text: string, domain: string): Address[] {
-  return text.split(',').flatMap((item) => {
-    const word = item.trim();
-    const address = word === '' ? undefined : parseAddress(word.includes('@') ? word : `${word}@${domain}`);
-    return address === undefined || isSyntaxError(address) ? [] : [address];
-  });
 }

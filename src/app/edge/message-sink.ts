@@ -19,14 +19,17 @@ import { lazy } from '../../mail/lazy.ts';
 import { MailError } from '../../mail/mail-error.ts';
 import type { QueueId } from '../../mail/message-id.ts';
 import { formatDate, receivedField } from '../../mail/received.ts';
-import { reply } from '../../mail/reply.ts';
+import { type Reply, reply } from '../../mail/reply.ts';
 import { logText } from '../../observe/log-text.ts';
 import { arrivalLine, clientField, type LoggedClient } from '../../observe/reception-lines.ts';
 import { rejectedHeader } from '../../observe/rejected-header.ts';
-import type { MessageSink, Verdict } from '../../smtp/server/handler.ts';
+import type { ContentVerdict, MessageSink, Verdict } from '../../smtp/server/handler.ts';
+import type { DirectResult } from '../../queue/direct.ts';
 import { freezeNotices } from '../../queue/freeze-tell.ts';
 import type { Claim, Hold, SpoolWriter, Submission } from '../../spool/spool.ts';
 import { programName } from '../version.ts';
+import { earlyHandOver } from './early-hand-over.ts';
+import { judgeHandOver, recipientReply } from './hand-over.ts';
 import { headerSection } from './header-section.ts';
 import type { EdgeParts } from './parts.ts';
 import type { Rewriting } from './rewriting.ts';
@@ -53,6 +56,12 @@ export interface Incoming {
   readonly headerEdits: readonly HeaderEdit[];
   readonly queueOnly: boolean;
   readonly freeze: AclControls['freeze'];
+  /** Hand it over before it is spooled. */
+  readonly direct?: AclControls['direct'];
+  /** Nothing that happens at the end of the content can change what is handed over. */
+  readonly streams: boolean;
+  /** For a sender who wants a reply for each: which recipient each accepted RCPT became; undefined for a discarded one. */
+  readonly accepted?: readonly (Recipient | undefined)[];
   /** Rewrites addresses of envelope and header lines; absent where there are no rules. */
   readonly rewrite?: (headers: readonly HeaderField[], body: () => BodyFacts) => Promise<Rewriting>;
   /** Runs the DATA ACL; undefined where there is none. */
@@ -74,7 +83,12 @@ export function createMessageSink(parts: EdgeParts, incoming: Incoming, writer: 
   const body = lazy(() => meter.facts());
   const fields = lazy(() => parseHeaderFields(header.text() ?? ''));
 
-  async function refuse(verdict: Verdict, reason: string, temporary: boolean): Promise<Verdict> {
+  async function refuse(
+    verdict: ContentVerdict,
+    reason: string,
+    temporary: boolean,
+  ): Promise<ContentVerdict> {
+    await early?.fail(reason);
     await writer.abort();
     incoming.logRejection(
       'after DATA',
@@ -91,35 +105,59 @@ export function createMessageSink(parts: EdgeParts, incoming: Incoming, writer: 
     return rejectedHeader(incoming.envelope.sender, incoming.facts.recipients, fields());
   }
 
+  /** What the header section alone is refused for. */
+  function faultOfHeader(): readonly [Reply, string] | undefined {
+    if (header.text() === undefined)
+      return [
+        reply(552, '5.3.4', 'Message header is too big'),
+        `header longer than ${maxHeaderOctets} octets`,
+      ];
+    const received = fields().reduce((n, f) => (f.name.toLowerCase() === 'received' ? n + 1 : n), 0);
+    if (received > maxReceived)
+      return [
+        reply(550, '5.4.6', 'Too many "Received" headers - suspected mail loop'),
+        `${received} Received fields`,
+      ];
+    const maxLine = parts.options.header_line_maxsize;
+    if (maxLine > 0 && fields().some((f) => f.raw.length > maxLine))
+      return [
+        reply(552, '5.3.4', 'A message header line is too long'),
+        `header line longer than ${maxLine} octets`,
+      ];
+    return undefined;
+  }
+
+  /** Hands the message on while it arrives, where nothing that is still to come can change what is handed on. */
+  let earlyTrace = '';
+  const early =
+    incoming.direct !== undefined && incoming.streams && !incoming.queueOnly && incoming.freeze === undefined
+      ? earlyHandOver(
+          parts.direct,
+          { told: incoming.accepted !== undefined, defer: incoming.direct.defer },
+          incoming.envelope.declaredSize ?? 0,
+        )
+      : undefined;
+
   return {
     write(chunk) {
       header.take(chunk);
       meter.take(chunk);
-      return writer.write(chunk);
+      const kept = writer.write(chunk);
+      const passed = early?.take(chunk, async () => {
+        const headerSize = header.size();
+        if (headerSize === undefined || faultOfHeader() !== undefined) return undefined;
+        const trace = await traceField(parts, incoming, incoming.recipients, writer.id);
+        if (typeof trace !== 'string') return undefined;
+        earlyTrace = trace;
+        const submission = submissionOf(parts, incoming, writer.id, fields(), trace, undefined);
+        return { message: { id: writer.id, ...submission }, headerSize };
+      });
+      return passed === undefined ? kept : Promise.all([kept, passed]).then(() => undefined);
     },
 
     async end() {
-      if (header.text() === undefined)
-        return refuse(
-          { reply: reply(552, '5.3.4', 'Message header is too big') },
-          `header longer than ${maxHeaderOctets} octets`,
-          false,
-        );
-      const received = fields().reduce((n, f) => (f.name.toLowerCase() === 'received' ? n + 1 : n), 0);
-      if (received > maxReceived)
-        return refuse(
-          { reply: reply(550, '5.4.6', 'Too many "Received" headers - suspected mail loop') },
-          `${received} Received fields`,
-          false,
-        );
-      const maxLine = parts.options.header_line_maxsize;
-      const overlong = maxLine > 0 && fields().some((f) => f.raw.length > maxLine);
-      if (overlong)
-        return refuse(
-          { reply: reply(552, '5.3.4', 'A message header line is too long') },
-          `header line longer than ${maxLine} octets`,
-          false,
-        );
+      const fault = faultOfHeader();
+      if (fault !== undefined) return refuse({ reply: fault[0] }, fault[1], false);
       // Exim counts a line end as one octet.
       const size = meter.octets() - meter.lines();
       incoming.facts.size = size;
@@ -131,20 +169,22 @@ export function createMessageSink(parts: EdgeParts, incoming: Incoming, writer: 
         result !== undefined &&
         (result.verdict === 'deny' || result.verdict === 'drop' || result.verdict === 'defer')
       ) {
+        await early?.fail('the DATA ACL refused the message');
         await writer.abort();
         incoming.logRejection('after DATA', result, writer.id, headerDetails());
         return { reply: refusal(result, 'data'), close: result.verdict === 'drop' };
       }
-      const edits =
-        result === undefined
-          ? incoming.headerEdits
-          : mergeHeaderEdits(incoming.headerEdits, result.headerEdits);
       const recipients = result?.verdict === 'discard' ? [] : arriving.recipients;
-      const trace = await traceField(parts, arriving, recipients, writer.id);
+      const under = early?.message;
+      const trace =
+        under === undefined ? await traceField(parts, arriving, recipients, writer.id) : earlyTrace;
       if (typeof trace !== 'string') {
         parts.logs.panic(`expansion of received_header_text failed: ${logText(trace.problem)}`);
         return refuse(localProblem, 'received_header_text could not be expanded', true);
       }
+      const submission =
+        under ??
+        submissionOf(parts, { ...arriving, recipients }, writer.id, headers(), trace, { rewriting, result });
       const accepted =
         (result === undefined ? undefined : acceptance(result, 250)) ??
         reply(250, undefined, `OK id=${writer.id}`);
@@ -174,50 +214,60 @@ export function createMessageSink(parts: EdgeParts, incoming: Incoming, writer: 
         parts.logs.main(`${writer.id} Completed`);
         return { reply: accepted };
       }
-      const submission: Submission = {
-        envelope: { ...arriving.envelope, recipients },
-        reception: incoming.reception,
-        headerEdits: [
-          ...(rewriting?.edits ?? []),
-          ...(incoming.submission === undefined
-            ? []
-            : submissionEdits(headers(), {
-                ...incoming.submission,
-                id: writer.id,
-                domain: parts.main.primaryHostname,
-                sender: arriving.envelope.sender,
-                atMs: incoming.reception.receivedAtMs,
-              })),
-          ...(trace === '' ? [] : [{ kind: 'add', where: 'top', text: trace } as const]),
-          ...removals(parts, headers()),
-          ...edits,
-        ],
-        variables: Object.fromEntries(incoming.facts.variables),
-      };
       const freeze = result?.controls.freeze ?? incoming.freeze;
       const hold = freeze !== undefined || incoming.queueOnly || result?.controls.queueOnly === true;
       const nowMs = Date.now();
+      const message = { id: writer.id, ...submission };
+      const each = incoming.accepted !== undefined;
+      let direct: DirectResult | undefined;
+      let verdict: ContentVerdict = { reply: accepted };
+      if (incoming.direct !== undefined && !hold) {
+        const terms = { told: each, defer: incoming.direct.defer };
+        try {
+          const written = await writer.content();
+          direct = await (early?.end(written.source) ?? parts.direct(message, written, terms));
+        } catch (error) {
+          return refuse(...commitFailure(error));
+        }
+        const { answers } = direct;
+        verdict = forEach(incoming, accepted, (i) =>
+          recipientReply(answers[i] ?? { kind: 'untried' }, terms.defer),
+        );
+        const handed = judgeHandOver(direct, recipients, terms.defer, each);
+        if (handed.kind === 'refused')
+          return refuse({ ...verdict, reply: handed.reply }, handed.reason, handed.reply.code < 500);
+        if (handed.kind === 'done') {
+          await writer.abort();
+          direct.tell(meter.octets(), () => parts.logs.main(arrived));
+          return verdict;
+        }
+      } else if (each) verdict = forEach(incoming, accepted, () => accepted);
       let claim: Claim | undefined;
       try {
         claim = await writer.commit(
           submission,
           hold
-            ? holdOf(parts, { id: writer.id, ...submission }, freeze, nowMs)
-            : parts.queue.hasRoom()
+            ? holdOf(parts, message, freeze, nowMs)
+            : direct !== undefined || parts.queue.hasRoom()
               ? parts.leaseMs
               : 0,
           nowMs,
+          direct?.states,
         );
       } catch (error) {
         return refuse(...commitFailure(error));
       }
       parts.logs.main(arrived);
-      if (claim !== undefined) parts.queue.deliverNow(claim);
+      if (direct !== undefined && claim !== undefined) {
+        await direct.record(claim);
+        parts.queue.wake();
+      } else if (claim !== undefined) parts.queue.deliverNow(claim);
       else if (!hold) parts.queue.wake();
-      return { reply: accepted };
+      return verdict;
     },
 
     async abort(_, tooBig) {
+      await early?.fail('the message did not come to its end');
       await writer.abort();
       if (tooBig !== true) return;
       const line = `${writer.id} rejected from ${logText(formatPath(incoming.envelope.sender))} ${clientField(incoming.client, logItems)}: message too big: read=${meter.octets()} max=${parts.options.message_size_limit}`;
@@ -225,6 +275,58 @@ export function createMessageSink(parts: EdgeParts, incoming: Incoming, writer: 
       parts.logs.reject(line, headerDetails());
     },
   };
+}
+
+/** What is fixed of a message when it is accepted. */
+function submissionOf(
+  parts: EdgeParts,
+  incoming: Incoming,
+  id: QueueId,
+  headers: readonly HeaderField[],
+  trace: string,
+  late: { readonly rewriting: Rewriting | undefined; readonly result: AclResult | undefined } | undefined,
+): Submission {
+  const { envelope, recipients, reception, submission } = incoming;
+  const edits =
+    late?.result === undefined
+      ? incoming.headerEdits
+      : mergeHeaderEdits(incoming.headerEdits, late.result.headerEdits);
+  return {
+    envelope: { ...envelope, recipients },
+    reception,
+    headerEdits: [
+      ...(late?.rewriting?.edits ?? []),
+      ...(submission === undefined
+        ? []
+        : submissionEdits(headers, {
+            ...submission,
+            id,
+            domain: parts.main.primaryHostname,
+            sender: envelope.sender,
+            atMs: reception.receivedAtMs,
+          })),
+      ...(trace === '' ? [] : [{ kind: 'add', where: 'top', text: trace } as const]),
+      ...removals(parts, headers),
+      ...edits,
+    ],
+    variables: Object.fromEntries(incoming.facts.variables),
+  };
+}
+
+/** Adds what a sender hears of each recipient, by the position it has; one who asked for nothing of the kind gets the one reply. */
+function forEach(
+  { accepted, recipients }: Incoming,
+  last: Reply,
+  replyOf: (position: number) => Reply,
+): ContentVerdict {
+  if (accepted === undefined) return { reply: last };
+  // Rewriting keeps the positions.
+  const positions = new Map(recipients.map((r, i) => [r, i]));
+  const replies = accepted.map((r) => {
+    const position = r === undefined ? undefined : positions.get(r);
+    return position === undefined ? last : replyOf(position);
+  });
+  return { reply: last, recipients: replies };
 }
 
 /** What is known of the message once it is rewritten; variables follow. */

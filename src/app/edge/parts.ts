@@ -6,6 +6,7 @@ import type { Lists } from '../../list/match.ts';
 import type { LogItems } from '../../observe/log-items.ts';
 import type { Logs } from '../../observe/logs.ts';
 import type { ConfiguredTransport } from '../../queue/context.ts';
+import type { DirectDelivery } from '../../queue/direct.ts';
 import type { FreezeTell } from '../../queue/freeze-tell.ts';
 import type { QueueRunner } from '../../queue/runner.ts';
 import type { HostFact } from '../../list/model.ts';
@@ -32,6 +33,8 @@ export interface EdgeParts {
   readonly calloutCache: CalloutCache;
   readonly spool: Spool;
   readonly queue: QueueRunner;
+  /** Delivery before the spool. */
+  readonly direct: DirectDelivery;
   readonly logs: Logs;
   /** What `log_selector` selects. */
   readonly logItems: LogItems;
@@ -42,6 +45,8 @@ export interface EdgeParts {
   readonly freezeTell: FreezeTell | undefined;
   readonly slowMail: SlowDown | undefined;
   readonly slowRcpt: SlowDown | undefined;
+  /** `queue_only_file`: a file is there that makes mail wait for a queue run. */
+  readonly queueOnlyFile: () => boolean;
   /** Names of a client that lead back to its address. */
   readonly clientNames: (address: string) => Promise<HostFact>;
   /** What `queue_only` waits for at the most: the interval of queue runs. */

@@ -6,6 +6,7 @@ import type { Address, ReversePath } from '../../mail/address.ts';
 import { assertNever } from '../../mail/assert-never.ts';
 import type { QueueId } from '../../mail/message-id.ts';
 import { logText } from '../../observe/log-text.ts';
+import { logTargets } from '../../observe/logs.ts';
 import { clientField, clientName, type LoggedClient, rejectionLine } from '../../observe/reception-lines.ts';
 import { type SessionEvent, sessionLine } from '../../observe/session-lines.ts';
 import type { ClientFacts, ProtocolIncident, ResetReason, SessionEnd } from '../../smtp/server/handler.ts';
@@ -81,7 +82,7 @@ export function createSessionLog(
 
   function tell(event: SessionEvent): void {
     const line = sessionLine(client(), event, logItems);
-    for (const log of line?.logs ?? []) if (line !== undefined) logs[log](line.text);
+    for (const log of logTargets(line?.logs ?? [])) if (line !== undefined) logs[log](line.text);
   }
 
   return {
@@ -114,7 +115,7 @@ export function createSessionLog(
       const line = id === undefined ? text : `${id} ${text}`;
       // A selection is about the main log.
       const unselected = entry.item !== undefined && !logItems.has(entry.item);
-      for (const target of entry.logs) if (target !== 'main' || !unselected) logs[target](line);
+      for (const target of logTargets(entry.logs)) if (target !== 'main' || !unselected) logs[target](line);
     },
 
     rejection(what, result, id, details) {
@@ -129,7 +130,8 @@ export function createSessionLog(
         },
         logItems,
       );
-      for (const target of result.logTargets) logs[target](line, target === 'reject' ? details : undefined);
+      for (const target of logTargets(result.logTargets))
+        logs[target](line, target === 'reject' ? details : undefined);
     },
 
     refused(line) {

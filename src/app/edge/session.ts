@@ -4,6 +4,7 @@ import { setTimeout } from 'node:timers/promises';
 import type { AclControls } from '../../acl/control.ts';
 import { type AclMemory, newAclMemory } from '../../acl/environment.ts';
 import { acceptance, type AclResult, mergeHeaderEdits, refusal } from '../../acl/result.ts';
+import { leavesMessage } from '../../acl/leaves-message.ts';
 import { runAcl } from '../../acl/run.ts';
 import type { AclPhase } from '../../acl/tables.ts';
 import { expandText } from '../../expand/expand.ts';
@@ -20,14 +21,15 @@ import type { Recipient } from '../../mail/envelope.ts';
 import type { HeaderEdit, HeaderField } from '../../mail/headers.ts';
 import { lowerAscii } from '../../mail/local-part.ts';
 import { MailError } from '../../mail/mail-error.ts';
-import { reply, replyFromText } from '../../mail/reply.ts';
+import { type Reply, reply, replyFromText } from '../../mail/reply.ts';
+import { errorText } from '../../mail/error-text.ts';
 import { logText } from '../../observe/log-text.ts';
-
 import { route } from '../../router/route.ts';
 import type {
   ClientFacts,
   HandlerFactory,
   MailCommand,
+  NotQuitReason,
   SessionHandler,
   SessionPolicy,
   Verdict,
@@ -56,14 +58,30 @@ interface Transaction {
   /** Of the recipients; `facts` has the same array. */
   readonly addresses: Address[];
   /** What {@link placeOf} gives for each of them. */
-  readonly places: Set<string>;
+  readonly places: Map<string, Recipient>;
   readonly memory: AclMemory;
   headerEdits: readonly HeaderEdit[];
   controls: AclControls;
+  /** For each RCPT that was accepted, which of the recipients it is; undefined where it was discarded. */
+  readonly accepted: (Recipient | undefined)[];
+  /** RCPTs to come whose servers were asked ahead. */
+  seenAhead: number;
 }
 
 /** One for all: making an error with its stack for every connection costs more than the session's own work. */
 const clientGone = new MailError('ABORTED', 'the client has gone');
+
+/** Of recipients that no ACL asked about, with Exim's limits. */
+const directCallout = {
+  timeoutMs: 30_000,
+  connectTimeoutMs: 30_000,
+  maxWaitMs: 120_000,
+  deferOk: false,
+  noCache: true,
+} as const;
+
+/** Longest time that the ACL for sessions without QUIT may take. */
+const notQuitMs = 60_000;
 
 export function edgeSessions(parts: EdgeParts): HandlerFactory {
   const open: OpenConnections = { total: 0, byHost: new Map() };
@@ -79,6 +97,8 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
   let mailCommands = 0;
   /** Commands came without waiting for replies. */
   let pipelined = false;
+  /** An ACL said `drop`. */
+  let dropped = false;
   const connection: ConnectionFacts = {
     hostAddress: client.remoteAddress,
     hostPort: client.remotePort,
@@ -92,6 +112,10 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
   const gone = new AbortController();
   const { signal } = gone;
   let transaction: Transaction | undefined;
+  /** The server of the recipient at hand has been asked about it. */
+  let asked = false;
+  /** RCPTs that have come behind it; asked about together with the first that is asked about. */
+  let behind: (() => readonly Recipient[]) | undefined;
   const connectionMemory = newAclMemory();
   /** What ACLs asked for that lasts as long as the connection (Exim manual, "Use of the control modifier"). */
   let lasting: Pick<AclControls, 'enforceSync' | 'noPipelining' | 'noMultilineResponses'> = {};
@@ -133,6 +157,10 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
     return { ...command, sender: { ...sender, domain: main.qualifyDomain as Domain } };
   }
 
+  function qualifiedRecipient(address: Address): Address {
+    return address.domain === '' ? { ...address, domain: main.qualifyRecipient as Domain } : address;
+  }
+
   function shortageOf(declaredOctets: number): string | undefined {
     const octets = options.smtp_check_spool_space ? declaredOctets + 5000 : 0;
     return parts.space.map((check) => check(octets)).find((short) => short !== undefined);
@@ -161,7 +189,7 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
 
   /** Made for the transaction at hand, whose sender and variables routers may look at. */
   function verifier(): Verifier {
-    return createVerifier({
+    const one = createVerifier({
       route: (address, mode, routeSignal) =>
         route(
           address,
@@ -183,6 +211,49 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
       callouts: parts.callouts,
       cache: parts.calloutCache,
     });
+    return {
+      verifySender: (request, s) => one.verifySender(request, s),
+      async verifyRecipient(request, s) {
+        if (request.callout !== undefined && behind !== undefined && transaction !== undefined) {
+          const batch = behind();
+          // One look at a batch: what came with it has been seen then.
+          if (batch.length > 0 && transaction.seenAhead <= 0) {
+            transaction.seenAhead = batch.length;
+            one.foresee(
+              batch.map((r) => qualifiedRecipient(r.address)),
+              request.callout,
+              s,
+            );
+          }
+        }
+        const result = await one.verifyRecipient(request, s);
+        asked ||= result.kind === 'ok' && result.via !== 'route';
+        return result;
+      },
+    };
+  }
+
+  /** How this message is delivered while its sender waits; undefined where it is not. */
+  function directTerms(): AclControls['direct'] {
+    const asks = transaction?.controls.direct;
+    return asks ?? (terms?.direct === true ? { defer: options.direct_delivery_defer } : undefined);
+  }
+
+  /** Direct delivery: a recipient whom no ACL verified is asked about now, so that nobody is refused after the content. */
+  async function askServer(
+    address: Address,
+  ): Promise<{ readonly reply: Reply; readonly result: Parameters<typeof log.rejection>[1] } | undefined> {
+    const direct = directTerms();
+    if (direct === undefined || asked) return undefined;
+    const callout = { ...directCallout, sender: transaction?.command.sender ?? null };
+    const found = await verifier().verifyRecipient({ address, callout }, signal);
+    if (found.kind === 'ok' || found.impossible === true) return undefined;
+    if (found.kind === 'defer' && direct.defer === 'spool') return undefined;
+    const verdict = found.kind === 'fail' ? 'deny' : 'defer';
+    return {
+      reply: found.reply,
+      result: { verdict, logMessage: found.logReason, logTargets: ['main', 'reject'] },
+    };
   }
 
   /** Runs the ACL of a phase; undefined where the option is not set. */
@@ -190,6 +261,7 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
     phase: AclPhase,
     acl: string | undefined,
     scope: ExpandScope,
+    until = signal,
   ): Promise<AclResult> | AclResult | undefined {
     if (acl === undefined) return undefined;
     return runAcl(acl, {
@@ -199,9 +271,16 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
       phase,
       verifier: verifier(),
       log: log.acl,
-      signal,
+      signal: until,
       memory: transaction?.memory ?? connectionMemory,
     });
+  }
+
+  /** Runs the ACL for a session that ends without QUIT; gives what it would have the client told. */
+  async function notQuit(reason: NotQuitReason, acl: string): Promise<string | undefined> {
+    const extra = new Map([['smtp_notquit_reason', { text: reason, tainted: false }]]);
+    const result = await check('notquit', acl, { ...scopeOf(), extra }, AbortSignal.timeout(notQuitMs));
+    return result?.userMessage;
   }
 
   /** Keeps what an ACL asked for; a refusal is logged and becomes the verdict. */
@@ -220,7 +299,10 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
       case 'deny':
       case 'defer':
       case 'drop':
-        if (result.verdict === 'drop') log.dropped();
+        if (result.verdict === 'drop') {
+          log.dropped();
+          dropped = true;
+        }
         log.rejection(what, result);
         return {
           reply: refusal(result, phase, lasting.noMultilineResponses),
@@ -284,7 +366,8 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
       const result = await check('helo', options.acl_smtp_helo, scopeOf());
       const refused = judge('helo', result, `EHLO or HELO ${command.argument}`);
       if (refused !== undefined) {
-        delete connection.helo;
+        // The ACL for sessions without QUIT still knows it.
+        if (!dropped) delete connection.helo;
         return refused;
       }
       const name = connection.hostName === undefined ? command.argument : connection.hostName;
@@ -327,10 +410,12 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
         },
         recipients: [],
         addresses,
-        places: new Set(),
+        places: new Map(),
         memory: newAclMemory(),
         headerEdits: [],
         controls: {},
+        accepted: [],
+        seenAhead: 0,
       };
       const result = await check('mail', options.acl_smtp_mail, scopeOf());
       const refused = judge('mail', result, `MAIL ${formatPath(command.sender)}`);
@@ -343,15 +428,15 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
       };
     },
 
-    async rcpt(recipient) {
+    async rcpt(recipient, following) {
       if (transaction === undefined) return { reply: reply(503, '5.5.1', 'sender not yet given') };
-      const { facts, recipients, addresses, places } = transaction;
+      const { facts, recipients, addresses, places, accepted } = transaction;
       facts.rcptCount++;
+      transaction.seenAhead--;
+      asked = false;
+      behind = following;
       await slowDown(parts.slowRcpt, facts.rcptCount);
-      const address =
-        recipient.address.domain === ''
-          ? { ...recipient.address, domain: main.qualifyRecipient as Domain }
-          : recipient.address;
+      const address = qualifiedRecipient(recipient.address);
       const what = `RCPT ${formatPath(address)}`;
       if (options.acl_smtp_rcpt === undefined) {
         // As in Exim: without an ACL nobody may send to anybody.
@@ -366,12 +451,19 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
       const result = await check('rcpt', options.acl_smtp_rcpt, scope);
       const refused = judge('rcpt', result, what);
       if (refused !== undefined) return refused;
-      const place = placeOf({ ...recipient, address });
+      const taken = { ...recipient, address };
+      const unwilling = await askServer(address);
+      if (unwilling !== undefined) {
+        log.rejection(what, unwilling.result);
+        return { reply: unwilling.reply };
+      }
+      const place = placeOf(taken);
       if (result?.verdict !== 'discard' && !places.has(place)) {
-        places.add(place);
-        recipients.push({ ...recipient, address });
+        places.set(place, taken);
+        recipients.push(taken);
         addresses.push(address);
       }
+      accepted.push(places.get(place));
       return {
         reply:
           (result === undefined ? undefined : acceptance(result, 250)) ?? reply(250, '2.1.5', 'Accepted'),
@@ -387,14 +479,16 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
       if (predata?.verdict === 'discard') {
         t.recipients.length = 0;
         t.addresses.length = 0;
+        t.accepted.fill(undefined);
       }
       const writer = await parts.spool.create(signal);
       t.facts.id = writer.id;
+      const { prdr: _, ...envelopeParams } = t.command.params;
       const { hostName, helo } = connection;
       return createMessageSink(
         parts,
         {
-          envelope: { sender: t.command.sender, ...t.command.params },
+          envelope: { sender: t.command.sender, ...envelopeParams },
           recipients: t.recipients,
           reception: {
             protocol: connection.protocol,
@@ -412,8 +506,14 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
           expand: (text) => expandText(text, { ...scopeOf(), message: t.facts }),
           submission: t.controls.submission,
           headerEdits: t.headerEdits,
-          queueOnly: t.controls.queueOnly === true || options.queue_only || tooLoaded(),
+          queueOnly:
+            t.controls.queueOnly === true || options.queue_only || parts.queueOnlyFile() || tooLoaded(),
           freeze: t.controls.freeze,
+          ...(directTerms() === undefined ? {} : { direct: directTerms() }),
+          streams:
+            parts.rewriteRules.length === 0 &&
+            (options.acl_smtp_data === undefined || leavesMessage(parts.acls, options.acl_smtp_data)),
+          ...(t.command.params.prdr === true ? { accepted: t.accepted } : {}),
           ...(parts.rewriteRules.length === 0
             ? {}
             : {
@@ -471,6 +571,10 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
       return { reply: reply(252, '2.5.2', 'Cannot VRFY user, but will accept message and attempt delivery') };
     },
 
+    ...(options.acl_smtp_notquit === undefined
+      ? {}
+      : { notQuit: (reason: NotQuitReason) => notQuit(reason, options.acl_smtp_notquit ?? '') }),
+
     protocolError: log.incident,
 
     closed(how) {
@@ -478,8 +582,13 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
       const others = (open.byHost.get(remoteAddress) ?? 1) - 1;
       if (others > 0) open.byHost.set(remoteAddress, others);
       else open.byHost.delete(remoteAddress);
-      transaction = undefined;
       log.closed(how);
+      // What the client is told is what the ACL said that dropped it.
+      if (dropped && options.acl_smtp_notquit !== undefined)
+        notQuit('acl-drop', options.acl_smtp_notquit).catch((error: unknown) =>
+          logs.panic(`not-QUIT ACL: ${logText(errorText(error))}`),
+        );
+      transaction = undefined;
       gone.abort(clientGone);
     },
   };

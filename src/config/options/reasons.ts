@@ -1,7 +1,6 @@
 /** Why options are refused or ignored: whole sentences for error messages, `mailchute check` and the generated reference. */
 
 export const refusedReasons = {
-  aclPoint: 'no ACL is run at this point yet',
   addressForm: 'addresses are taken only as they are written, with a domain',
   auth: 'SMTP authentication is not implemented yet',
   bounceText: 'the text of bounces and where copies go cannot be changed yet',
@@ -29,12 +28,11 @@ export const refusedReasons = {
   mailbox: 'mailboxes are written as plain files or maildirs only',
   network: 'this network setting is not implemented yet',
   pipe: 'the pipe transport does not do this',
+  prdrAcl: 'only recipients whose servers refused the message get a reply of their own',
   proxy: 'the proxy protocol is not implemented yet',
-  queueControl: 'mail is always delivered at once; this control of the queue is not implemented yet',
   quota: 'appendfile does not count what is in a mailbox',
   randomCallout: 'callouts with a random local part are not implemented yet',
   resolverSearch: 'names are asked for as they are: the domain of an address is never widened',
-  router: 'routers do not implement it yet',
   scan: 'content scanning is not implemented yet',
   smtpText: 'this text cannot be changed yet',
   smtputf8: 'SMTPUTF8 is not offered yet; set it empty',
@@ -66,7 +64,6 @@ export const ignoredReasons = {
   noLocalScan: 'there is no local_scan()',
   noPerl: 'Perl is never started',
   noPipeConnect: 'the extension is not offered',
-  noPrdr: 'PRDR is not offered',
   noProxy: 'the proxy protocol is not used',
   noReexec: 'Mailchute does not call itself',
   noScan: 'no ACL can use it, since conditions that scan content are refused',
@@ -79,6 +76,8 @@ export const ignoredReasons = {
   noTlsClient: 'transports never use TLS: mail goes out as it does to a server that does not offer it',
   oneUser: 'Mailchute runs as the user who starts it; only local deliveries change to another',
   order: 'it only changes the order of what is done all at once',
+  systemNames:
+    'names in hosts and fallback_hosts are looked up by the system, by its resolv.conf and /etc/hosts, as Exim does with gethostbyname',
   speed: 'it makes a connection cheaper and changes nothing else',
   wholeNames: 'names are asked for as they are, so no router changes the domain of an address',
 } as const;

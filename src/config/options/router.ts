@@ -19,7 +19,7 @@ export const routerOptions = {
   expn: { type: 'boolean', default: true, status: { ignored: 'noExpn' } },
   fail_verify_recipient: { type: 'boolean', default: false, status: 'works' },
   fail_verify_sender: { type: 'boolean', default: false, status: 'works' },
-  fallback_hosts: { type: 'list', default: undefined, status: { refused: 'router' } },
+  fallback_hosts: { type: 'list', default: undefined, status: 'works' },
   group: { type: 'group', default: undefined, expand: true, status: 'works' },
   headers_add: { type: 'list', default: undefined, expand: true, repeat: '\n', status: 'works' },
   headers_remove: { type: 'list', default: undefined, expand: true, repeat: ':', status: 'works' },

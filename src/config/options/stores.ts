@@ -3,7 +3,10 @@
  * machine. Written like drivers of Exim's sections.
  */
 import { storeDeliveryOptions } from './store-delivery.ts';
+import { storeLmtpOptions } from './store-lmtp.ts';
 import { storeListenOptions } from './store-listen.ts';
+import { storeProxyOptions } from './store-proxy.ts';
+import { storeQuotaOptions } from './store-quota.ts';
 import { storeUserOptions } from './store-users.ts';
 
 const debugOption = {
@@ -13,7 +16,10 @@ const debugOption = {
 type StoreOptions = typeof debugOption &
   typeof storeListenOptions &
   typeof storeUserOptions &
-  typeof storeDeliveryOptions;
+  typeof storeDeliveryOptions &
+  typeof storeLmtpOptions &
+  typeof storeProxyOptions &
+  typeof storeQuotaOptions;
 
 /** Of every store. */
 export const storeOptions: StoreOptions = {
@@ -21,4 +27,7 @@ export const storeOptions: StoreOptions = {
   ...storeListenOptions,
   ...storeUserOptions,
   ...storeDeliveryOptions,
+  ...storeProxyOptions,
+  ...storeQuotaOptions,
+  ...storeLmtpOptions,
 };

@@ -12,10 +12,16 @@ import {
   spaOptions,
   tlsAuthOptions,
 } from './authenticators.ts';
+import { directoryOptions } from './directory.ts';
+import { ldapOptions } from './directory-ldap.ts';
+import { passwdFileOptions } from './directory-passwd-file.ts';
+import { sqlOptions } from './directory-sql.ts';
+import { staticOptions } from './directory-static.ts';
 import { deliveryMainOptions } from './main-delivery.ts';
 import { smtpMainOptions } from './main-smtp.ts';
 import { systemMainOptions } from './main-system.ts';
 import { tlsMainOptions } from './main-tls.ts';
+import { directMainOptions } from './main-direct.ts';
 import { dnslookupOptions } from './router-dnslookup.ts';
 import { iplookupOptions } from './router-iplookup.ts';
 import { manualrouteOptions } from './router-manualroute.ts';
@@ -32,7 +38,8 @@ import { pipeOptions } from './transport-pipe.ts';
 import { smtpOptions } from './transport-smtp.ts';
 import { transportOptions } from './transport.ts';
 
-export type MainTable = typeof smtpMainOptions &
+export type MainTable = typeof directMainOptions &
+  typeof smtpMainOptions &
   typeof tlsMainOptions &
   typeof deliveryMainOptions &
   typeof systemMainOptions;
@@ -42,6 +49,7 @@ export const mainOptions: MainTable = {
   ...tlsMainOptions,
   ...deliveryMainOptions,
   ...systemMainOptions,
+  ...directMainOptions,
 };
 
 /** Other names of options, and names that set two switches at once. */
@@ -57,9 +65,10 @@ export const aliases: Readonly<Record<SectionKind | 'main', ReadonlyMap<string, 
   transport: new Map(),
   authenticator: new Map(),
   store: new Map(),
+  directory: new Map(),
 };
 
-export type SectionKind = 'router' | 'transport' | 'authenticator' | 'store';
+export type SectionKind = 'router' | 'transport' | 'authenticator' | 'store' | 'directory';
 
 export interface DriverSpec {
   readonly options: OptionTable;
@@ -70,6 +79,8 @@ export interface DriverSpec {
 /** A section of driver instances: the options of all of them, and each driver's own. */
 export interface SectionSpec {
   readonly kind: SectionKind;
+  /** As it stands after `begin`. */
+  readonly name: 'routers' | 'transports' | 'authenticators' | 'stores' | 'directories';
   readonly options: OptionTable;
   readonly drivers: ReadonlyMap<string, DriverSpec>;
 }
@@ -98,10 +109,18 @@ export interface StoreTables {
   readonly maildir: typeof maildirOptions;
 }
 
+export interface DirectoryTables {
+  readonly ldap: typeof ldapOptions;
+  readonly passwd_file: typeof passwdFileOptions;
+  readonly sql: typeof sqlOptions;
+  readonly static: typeof staticOptions;
+}
+
 const refused: DriverSpec['status'] = { refused: 'driver' };
 
 export const routerSection: SectionSpec = {
   kind: 'router',
+  name: 'routers',
   options: routerOptions,
   drivers: new Map<string, DriverSpec>([
     ['accept', { options: {}, status: 'works' }],
@@ -116,6 +135,7 @@ export const routerSection: SectionSpec = {
 
 export const transportSection: SectionSpec = {
   kind: 'transport',
+  name: 'transports',
   options: transportOptions,
   drivers: new Map<string, DriverSpec>([
     ['appendfile', { options: appendfileOptions, status: 'works' }],
@@ -131,6 +151,7 @@ const clientOnly: DriverSpec['status'] = { ignored: 'noClientAuth' };
 
 export const authenticatorSection: SectionSpec = {
   kind: 'authenticator',
+  name: 'authenticators',
   options: authenticatorOptions,
   drivers: new Map<string, DriverSpec>([
     ['cram_md5', { options: cramMd5Options, status: clientOnly }],
@@ -147,8 +168,21 @@ export const authenticatorSection: SectionSpec = {
 
 export const storeSection: SectionSpec = {
   kind: 'store',
+  name: 'stores',
   options: storeOptions,
   drivers: new Map<string, DriverSpec>([['maildir', { options: maildirOptions, status: 'works' }]]),
+};
+
+export const directorySection: SectionSpec = {
+  kind: 'directory',
+  name: 'directories',
+  options: directoryOptions,
+  drivers: new Map<string, DriverSpec>([
+    ['ldap', { options: ldapOptions, status: 'works' }],
+    ['passwd_file', { options: passwdFileOptions, status: 'works' }],
+    ['sql', { options: sqlOptions, status: 'works' }],
+    ['static', { options: staticOptions, status: 'works' }],
+  ]),
 };
 
 /** Drivers of a section that work, in the order of the alphabet: what `-bV` prints. */

@@ -7,6 +7,7 @@ import { listOptions } from '../reference.ts';
 import { ignoredReasons, refusedReasons } from './reasons.ts';
 import {
   authenticatorSection,
+  directorySection,
   mainOptions,
   routerSection,
   storeSection,
@@ -36,7 +37,7 @@ test('every option that works is read by the application', () => {
 });
 
 test('every reason is used', () => {
-  const sections = [routerSection, transportSection, authenticatorSection, storeSection];
+  const sections = [routerSection, transportSection, authenticatorSection, storeSection, directorySection];
   const drivers = sections.flatMap((s) => [...s.drivers.values()]);
   const tables = [mainOptions, sections.map((s) => s.options), drivers.map((d) => [d.options, d.status])];
   const used = JSON.stringify(tables);

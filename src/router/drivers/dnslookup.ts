@@ -123,6 +123,7 @@ async function lookUp(
         hosts: found.hosts,
         // Hosts of one preference come in any order: what counts is that the sets are the same.
         unordered: true,
+        ...(found.secondary ? { secondary: true } : undefined),
       };
   }
 }

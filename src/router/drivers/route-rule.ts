@@ -1,5 +1,6 @@
 /** The text form of manualroute's rules (Exim manual, "Routing rules in route_list", "Format of the list of hosts"). */
 import { splitList } from '../../mail/list-text.ts';
+import type { RouteHost } from '../../mail/route-host.ts';
 
 /** `route_list` item: whom it is for and what to do; texts are not yet expanded. */
 export interface RouteRule {
@@ -135,26 +136,33 @@ function isBareIpv6(item: string): boolean {
   return /^[0-9A-Fa-f:.]+$/.test(item) && item.includes(':') && item.indexOf(':') !== item.lastIndexOf(':');
 }
 
+/** The hosts of a list, without what is between them. */
+export function hostsOf(items: readonly HostItem[]): RouteHost[] {
+  return items.flatMap((item) =>
+    item.kind === 'host'
+      ? [{ name: item.name, ...(item.port === undefined ? {} : { port: item.port }) }]
+      : [],
+  );
+}
+
 /** Puts hosts into random order, within the groups that `+` parts. */
 export function randomizeHosts(items: readonly HostItem[], random: () => number): HostItem[] {
   const out: HostItem[] = [];
   let group: HostItem[] = [];
-  const flush = (): void => {
-    for (let i = group.length - 1; i > 0; i--) {
-      const j = Math.floor(random() * (i + 1));
-      const a = group[i];
-      const b = group[j];
-      if (a === undefined || b === undefined) continue;
-      group[i] = b;
-      group[j] = a;
-    }
-    out.push(...group);
-    group = [];
-  };
   for (const item of items) {
-    if (item.kind === 'boundary') flush();
-    else group.push(item);
+    if (item.kind === 'host') group.push(item);
+    else {
+      out.push(...shuffled(group, random));
+      group = [];
+    }
   }
-  flush();
+  return [...out, ...shuffled(group, random)];
+}
+
+/** @param random gives numbers from 0 to below 1 */
+export function shuffled<T>(items: readonly T[], random: () => number): T[] {
+  const left = [...items];
+  const out: T[] = [];
+  while (left.length > 0) out.push(...left.splice(Math.floor(random() * left.length), 1));
   return out;
 }

@@ -12,6 +12,8 @@ import { defaultCommandTimeoutMs } from '../../protocol/send-options.ts';
 export interface SmtpConnectOptions {
   /** The EHLO and HELO argument; the machine's host name by default. */
   readonly helo?: string;
+  /** HELO is said in place of EHLO, and no extension is used (Exim: `hosts_avoid_esmtp`). */
+  readonly avoidEsmtp?: boolean;
   /** Limit of making the connection; 5 minutes by default, as Exim's `connect_timeout`. */
   readonly connectTimeoutMs?: number;
   /** Limit of the wait for banner and EHLO reply, each; 5 minutes by default. */
@@ -40,9 +42,10 @@ export async function connectSmtp(
     helo = hostname(),
     connectTimeoutMs = defaultCommandTimeoutMs,
     commandTimeoutMs = defaultCommandTimeoutMs,
+    avoidEsmtp = false,
     signal,
   } = options;
-  const dialogue = openingDialogue('smtp', helo, commandTimeoutMs);
+  const dialogue = openingDialogue('smtp', helo, commandTimeoutMs, avoidEsmtp);
   const { connection, opened } = await openSession(endpoint, new ReplyParser(), dialogue, {
     connectTimeoutMs,
     ...(signal === undefined ? {} : { signal }),

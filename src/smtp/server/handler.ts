@@ -1,7 +1,8 @@
 /** What an SMTP server does with a dialogue: one async method per verb, each giving the reply (DESIGN §4). */
 import type { ReversePath } from '../../mail/address.ts';
-import type { Envelope, Recipient } from '../../mail/envelope.ts';
+import type { Recipient } from '../../mail/envelope.ts';
 import type { Reply } from '../../mail/reply.ts';
+import type { MailParams } from '../../protocol/grammar.ts';
 
 export interface ClientFacts {
   readonly remoteAddress: string;
@@ -23,7 +24,13 @@ export interface HeloCommand {
 
 export interface MailCommand {
   readonly sender: ReversePath;
-  readonly params: Pick<Envelope, 'body' | 'declaredSize' | 'smtputf8' | 'ret' | 'envid'>;
+  readonly params: MailParams;
+}
+
+/** The answer to the final dot. */
+export interface ContentVerdict extends Verdict {
+  /** One for each RCPT that was accepted, in their order: for a client that asked for PRDR. */
+  readonly recipients?: readonly Reply[];
 }
 
 /** Takes the content of one message while it arrives. */
@@ -31,7 +38,7 @@ export interface MessageSink {
   /** The next part: dot-unstuffed, lines ending in CRLF. A returned promise is waited for before more is read. */
   write(chunk: Uint8Array): void | Promise<void>;
   /** All of it has come. The reply is the answer to the final dot. */
-  end(): Promise<Verdict>;
+  end(): Promise<ContentVerdict>;
   /**
    * The client went away, sent something malformed or too much: nothing may be kept. `tooBig`: it was more than
    * `maxMessageOctets`, which no {@link ProtocolIncident} tells.
@@ -53,7 +60,11 @@ export interface SessionHandler {
   /** What a MAIL or RCPT line is to be read as; for clients that do not write addresses (Exim: rewriting rules with the flag S). */
   rewriteLine?(line: string): Promise<string>;
   mail(command: MailCommand): Promise<Verdict>;
-  rcpt(recipient: Recipient): Promise<Verdict>;
+  /**
+   * @param following RCPTs that the client has sent already behind this one: they are asked for later, unless the
+   *   transaction ends before. Read when called.
+   */
+  rcpt(recipient: Recipient, following: () => readonly Recipient[]): Promise<Verdict>;
   /** DATA was given with at least one accepted recipient; a sink means 354 is sent and the content follows. */
   data(): Promise<MessageSink | Verdict>;
   /** The transaction was given up; not called after `end` or `abort` of a sink. */
@@ -66,6 +77,11 @@ export interface SessionHandler {
   vrfy(argument: string): Promise<Verdict>;
   /** QUIT was given; the reply's text is what the client gets with 221. Without this method it is the usual one. */
   quit?(): Promise<Verdict>;
+  /**
+   * The session ends without QUIT, and not by a verdict's `close`: the text that the client gets with the code of the last
+   * reply; undefined for the usual one (Exim: `acl_smtp_notquit`). Absent where nobody wants to know.
+   */
+  notQuit?(reason: NotQuitReason): Promise<string | undefined>;
   /** Something worth a log line: a syntax error, a limit, a lost connection. */
   protocolError(what: ProtocolIncident): void;
   /** Always the last call. */
@@ -94,6 +110,16 @@ export type ResetReason = 'RSET' | 'HELO' | 'EHLO' | 'QUIT' | 'connection lost' 
 
 /** How a session ended: by QUIT, by the client going away, by waiting too long for it, or by our closing. */
 export type SessionEnd = 'QUIT' | 'lost' | 'timeout' | 'dropped';
+
+/** Exim's `$smtp_notquit_reason`; `acl-drop` is known to the handler alone. */
+export type NotQuitReason =
+  | 'acl-drop'
+  | 'bad-commands'
+  | 'command-timeout'
+  | 'connection-lost'
+  | 'data-timeout'
+  | 'signal-exit'
+  | 'synchronization-error';
 
 export type ProtocolIncident =
   /** A command that cannot be read, and one that does not belong where it came. */
@@ -133,6 +159,8 @@ export interface SessionOptions {
   readonly enforceSync?: boolean;
   /** Offer DSN (Exim: `dsn_advertise_hosts`). Default false: its parameters are then refused. */
   readonly dsn?: boolean;
+  /** Offer PRDR (Exim: `prdr_enable`). Default false. */
+  readonly prdr?: boolean;
   /** Offer SMTPUTF8 (Exim: `smtputf8_advertise_hosts`). Default false. */
   readonly smtputf8?: boolean;
   /** Exim: `allow_domain_literals`: recipients and senders at `[192.0.2.1]`. Default false. */

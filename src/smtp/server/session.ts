@@ -1,6 +1,6 @@
 /** One SMTP dialogue, server side (RFC 5321): sequence, limits and wording here, decisions in the handler. */
 import { assertNever } from '../../mail/assert-never.ts';
-import { isPositive } from '../../mail/reply.ts';
+import { isPositive, reply } from '../../mail/reply.ts';
 import { parseCommand } from '../../protocol/command.ts';
 import {
   runDialogue,
@@ -26,6 +26,7 @@ import {
   offersPipelining,
   protocolError,
   say,
+  sayLast,
   sayText,
   type SessionState,
 } from './state.ts';
@@ -64,6 +65,7 @@ function newState(link: DialogueLink, handler: SessionHandler, options: SessionO
       orcpt: false,
       size: true,
       smtputf8: options.smtputf8 ?? false,
+      prdr: options.prdr ?? false,
       loosePath: true,
       unqualified: options.allowUnqualified ?? false,
       domainLiterals: options.allowDomainLiterals ?? false,
@@ -106,7 +108,12 @@ async function greet(s: SessionState): Promise<Next> {
     await new Promise((resolve) => {
       setImmediate(() => setImmediate(resolve));
     });
-    if (s.link.hasInput) return outOfSync(s, '', 'input sent without waiting for greeting');
+    if (s.link.hasInput) {
+      const without = 'input sent without waiting for greeting';
+      s.handler.protocolError({ kind: 'synchronization', command: '', reason: without });
+      sayText(s, 554, undefined, syncError);
+      return 'close';
+    }
   }
   return deliverVerdict(s, verdict);
 }
@@ -135,10 +142,9 @@ function command(s: SessionState, line: string): Next | Promise<Next> {
     const offered = s.helo === 'EHLO' && offersPipelining(s) ? 'advertised' : 'not advertised';
     return outOfSync(s, line, `next input sent too soon: pipelining was ${offered}`);
   }
-  if (tooManyNonMail(s, verb)) {
+  if (!isUnknown(parsed) && tooManyNonMail(s, verb)) {
     s.handler.protocolError({ kind: 'limit', reason: 'too many nonmail commands', closing: true });
-    sayText(s, 554, '5.7.0', 'Too many nonmail commands');
-    return 'close';
+    return sayLast(s, 'bad-commands', reply(554, '5.7.0', 'Too many nonmail commands'));
   }
   const next = dispatch(s, parsed, line);
   s.lastWasRcpt = verb === 'RCPT';
@@ -202,13 +208,12 @@ function isUnknown(c: Command): boolean {
   return c.verb === 'error' && (c.error.kind === 'unknown-command' || c.error.kind === 'no-keyword');
 }
 
-function unrecognized(s: SessionState, line: string): Next {
+function unrecognized(s: SessionState, line: string): Next | Promise<Next> {
   s.handler.protocolError({ kind: 'syntax', command: line, reason: 'unrecognized command' });
   if (++s.unknownCommands <= s.options.limits.maxUnknownCommands)
     return sayText(s, 500, '5.5.1', 'unrecognized command');
   s.handler.protocolError({ kind: 'limit', reason: 'too many unrecognized commands', closing: true });
-  sayText(s, 500, '5.5.1', 'Too many unrecognized commands');
-  return 'close';
+  return sayLast(s, 'bad-commands', reply(500, '5.5.1', 'Too many unrecognized commands'));
 }
 
 /** The commands that must be the last of a batch: with pipelining those of RFC 2920 §3.1, else all but QUIT and HELP (Exim). */
@@ -235,12 +240,15 @@ function mustWait(s: SessionState, verb: string): boolean {
   }
 }
 
-function outOfSync(s: SessionState, line: string, reason: string): Next {
+async function outOfSync(s: SessionState, line: string, reason: string): Promise<Next> {
   s.handler.protocolError({ kind: 'synchronization', command: line, reason });
+  const status = s.helo === 'EHLO' ? '5.5.0' : undefined;
+  const next = await sayLast(s, 'synchronization-error', reply(554, status, syncError));
   abandonTransaction(s, 'closed');
-  sayText(s, 554, s.helo === 'EHLO' ? '5.5.0' : undefined, 'SMTP synchronization error');
-  return 'close';
+  return next;
 }
+
+const syncError = 'SMTP synchronization error';
 
 /** Exim manual, smtp_accept_max_nonmail. */
 function tooManyNonMail(s: SessionState, verb: string): boolean {
@@ -289,22 +297,30 @@ async function interrupted(s: SessionState, how: LinkEnd, during: 'command' | 'c
     case 'timeout':
       s.end = 'timeout';
       s.handler.protocolError({ kind: 'timeout', during: reading });
-      sayText(
-        s,
-        421,
-        '4.4.2',
-        during === 'command'
-          ? `${hostname}: SMTP command timeout - closing connection`
-          : `${hostname} SMTP incoming data timeout - closing connection.`,
-      );
+      await (during === 'command'
+        ? sayLast(
+            s,
+            'command-timeout',
+            reply(421, '4.4.2', `${hostname}: SMTP command timeout - closing connection`),
+          )
+        : sayLast(
+            s,
+            'data-timeout',
+            reply(421, '4.4.2', `${hostname} SMTP incoming data timeout - closing connection.`),
+          ));
       break;
     case 'stop':
-      sayText(s, 421, '4.3.2', `${hostname} Service not available - closing connection`);
+      await sayLast(
+        s,
+        'signal-exit',
+        reply(421, '4.3.2', `${hostname} Service not available - closing connection`),
+      );
       break;
     case 'end':
     case 'lost':
       s.end = 'lost';
       s.handler.protocolError({ kind: 'lost', during: reading });
+      await s.handler.notQuit?.('connection-lost');
   }
   if (during === 'content') await dropSink(s, how === 'timeout' ? 'timeout' : 'connection lost');
   else abandonTransaction(s, s.end === 'lost' ? 'connection lost' : 'closed');

@@ -1,9 +1,10 @@
-import { formatReply, reply, type EnhancedStatus, type Reply } from '../../mail/reply.ts';
+import { formatReply, reply, replyFromText, type EnhancedStatus, type Reply } from '../../mail/reply.ts';
 import type { DialogueLink, Next } from '../../protocol/dialogue.ts';
 import type { Grammar } from '../../protocol/grammar.ts';
 import type { Receiver } from '../../protocol/receiver.ts';
 import type {
   MessageSink,
+  NotQuitReason,
   ResetReason,
   SessionEnd,
   SessionHandler,
@@ -66,6 +67,16 @@ export function sayText(
 export function deliverVerdict(s: SessionState, verdict: Verdict): Next {
   s.link.write(formatReply(verdict.reply));
   return verdict.close === true ? 'close' : 'command';
+}
+
+/** The last reply of a session that ends without QUIT; the handler may have another text for it. */
+export function sayLast(s: SessionState, reason: NotQuitReason, usual: Reply): Next | Promise<Next> {
+  const asked = s.handler.notQuit?.(reason);
+  const last = (text: string | undefined): Next => {
+    say(s, text === undefined ? usual : replyFromText(usual.code, undefined, text));
+    return 'close';
+  };
+  return asked === undefined ? last(undefined) : asked.then(last);
 }
 
 /**

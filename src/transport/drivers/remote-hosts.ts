@@ -4,10 +4,13 @@ import { isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import type { RouteHost } from '../../mail/route-host.ts';
 
-/** A host that can be connected to. */
-export interface ResolvedHost {
-  readonly name: string;
+/** A host with its address. */
+export interface FoundHost extends RouteHost {
   readonly address: string;
+}
+
+/** A host that can be connected to. */
+export interface ResolvedHost extends FoundHost {
   readonly port: number;
 }
 
@@ -21,37 +24,65 @@ export const systemResolve: ResolveName = async (name) => {
 };
 
 /** Hosts with their addresses; a text says why one has none. Awaits nothing where all are addresses already. */
-export function resolveHosts(
+export function findHosts(
   hosts: readonly RouteHost[],
-  defaultPort: number,
   resolve: ResolveName,
-): readonly ResolvedHost[] | Promise<readonly ResolvedHost[] | string> {
-  const known: ResolvedHost[] = [];
+): readonly FoundHost[] | Promise<readonly FoundHost[] | string> {
+  const known: FoundHost[] = [];
   for (const host of hosts) {
     const address = host.address ?? (isIP(host.name) === 0 ? undefined : host.name);
-    if (address === undefined) return resolveAll(hosts, defaultPort, resolve);
-    known.push({ name: host.name, address, port: host.port ?? defaultPort });
+    if (address === undefined) return findAll(hosts, resolve);
+    known.push({ ...host, address });
   }
   return known;
 }
 
-async function resolveAll(
+async function findAll(
   hosts: readonly RouteHost[],
-  defaultPort: number,
   resolve: ResolveName,
-): Promise<readonly ResolvedHost[] | string> {
-  const out: ResolvedHost[] = [];
+): Promise<readonly FoundHost[] | string> {
+  const out: FoundHost[] = [];
   const missing: string[] = [];
-  for (const { name, address, port = defaultPort } of hosts) {
+  for (const host of hosts) {
+    const { name, address } = host;
     const known = address ?? (isIP(name) === 0 ? undefined : name);
     try {
       const addresses = known === undefined ? await resolve(name) : [known];
-      for (const found of addresses) out.push({ name, address: found, port });
+      for (const found of addresses) out.push({ ...host, address: found });
     } catch {
       missing.push(name);
     }
   }
   return out.length > 0 || missing.length === 0 ? out : `no IP address found for host ${missing.join(', ')}`;
+}
+
+/**
+ * The hosts of a list that one delivery tries (Exim manual, "How the limits for the number of hosts to try are used"):
+ * where `max` is met, one more for each further MX preference.
+ */
+export function* worthTrying(
+  hosts: readonly ResolvedHost[],
+  max: number,
+  hardLimit: number,
+): Generator<ResolvedHost> {
+  let counted = 0;
+  let tried = 0;
+  for (let i = 0; i < hosts.length && counted < max && tried < hardLimit; ) {
+    const host = hosts[i];
+    if (host === undefined) return;
+    tried++;
+    counted++;
+    let next = i + 1;
+    if (counted === max) {
+      const other = hosts.findIndex((h, j) => j > i && h.mx !== host.mx);
+      if (other >= 0) {
+        next = other;
+        counted--;
+      }
+    }
+    yield host;
+    i = next;
+  }
 }
 
 /** True for loopback and for the addresses of this machine's interfaces. */

@@ -8,11 +8,12 @@ import { createSmtpPool } from '../../smtp/client/pool.ts';
 import type { Batch, CalloutTarget, Transport } from '../transport.ts';
 import { failureOutcome, outcomeOf, type Sent, type Voice } from './wording.ts';
 import {
+  findHosts,
   isLocalAddress,
   type ResolvedHost,
   type ResolveName,
-  resolveHosts,
   systemResolve,
+  worthTrying,
 } from './remote-hosts.ts';
 import { among, splitBatch } from './split-batch.ts';
 
@@ -21,8 +22,10 @@ export interface SmtpTransportOptions {
   readonly protocol?: 'smtp' | 'lmtp';
   /** Default 25, or 24 for LMTP. */
   readonly port?: number;
-  /** Used where the router gives no hosts, or always with hostsOverride. */
-  readonly hosts?: readonly RouteHost[];
+  /** Used where the router gives no hosts, or always with hostsOverride; a function gives them for each delivery. */
+  readonly hosts?: readonly RouteHost[] | (() => readonly RouteHost[]);
+  /** Puts hosts of a router that come in no order of preference into another order for each delivery. */
+  readonly randomize?: (hosts: readonly RouteHost[]) => readonly RouteHost[];
   readonly hostsOverride?: boolean;
   /** Whether hosts of `hosts` may be this machine. */
   readonly allowLocalhost?: boolean;
@@ -34,6 +37,11 @@ export interface SmtpTransportOptions {
   readonly finalTimeoutMs?: number;
   /** The HELO, EHLO or LHLO argument for a host; a problem defers delivery to that host. */
   readonly heloData: (host: RouteHost) => string | { readonly problem: string };
+  /** The IP address to connect from; undefined leaves it to the system. A problem defers delivery to that host. */
+  readonly interface?: (host: RouteHost) => string | undefined | { readonly problem: string };
+  /** Hosts that are greeted with HELO, and hosts that get one command at a time. */
+  readonly avoidEsmtp?: (host: RouteHost) => Awaitable<boolean>;
+  readonly avoidPipelining?: (host: RouteHost) => Awaitable<boolean>;
   /** Why a host cannot be used, where it cannot: deliveries to it are put off. */
   readonly unusable?: (host: RouteHost) => Awaitable<string | undefined>;
   /** Recipients of one transaction; 0 for no bound. Default 100. */
@@ -46,8 +54,12 @@ export interface SmtpTransportOptions {
   readonly sizeAddition?: number;
   /** IGNOREQUOTA at RCPT where an LMTP server offers it. */
   readonly ignoreQuota?: boolean;
-  /** Hosts to try for one batch. Default 5. */
+  /** Messages with longer lines are not sent, octets; 0 for no limit. Default 998. */
+  readonly messageLinelengthLimit?: number;
+  /** Hosts to try for one batch, where there are no others with another MX preference. Default 5. */
   readonly hostsMaxTry?: number;
+  /** Hosts to try in any case. Default 50. */
+  readonly hostsMaxTryHardlimit?: number;
   /** Connections to one host at a time. Default 16 (ours: Exim counts processes instead). */
   readonly maxConnections?: number;
   /** How long an unused connection is kept. Default 5 s (ours). */
@@ -70,14 +82,23 @@ export function createSmtpTransport(name: string, options: SmtpTransportOptions)
   const maxRecipients = o.maxRcpt === 0 ? Number.POSITIVE_INFINITY : o.maxRcpt;
 
   /** The transport's own hosts come in only where the router gave none, unless they override. */
-  const ownHosts = (batchHosts: readonly RouteHost[]): readonly RouteHost[] | undefined =>
-    options.hosts !== undefined && (o.hostsOverride || batchHosts.length === 0) ? options.hosts : undefined;
+  const ownHosts = (batchHosts: readonly RouteHost[]): readonly RouteHost[] | undefined => {
+    const { hosts } = options;
+    if (hosts === undefined || !(o.hostsOverride || batchHosts.length === 0)) return undefined;
+    return typeof hosts === 'function' ? hosts() : hosts;
+  };
+
+  const routedHosts = ({ hosts, randomized }: Batch): readonly RouteHost[] =>
+    options.randomize === undefined || randomized === true || hosts.some((h) => h.mx !== undefined)
+      ? hosts
+      : options.randomize(hosts);
 
   async function chooseHosts(batch: Batch): Promise<readonly ResolvedHost[] | string> {
-    const own = ownHosts(batch.hosts);
-    const resolved = resolveHosts(own ?? batch.hosts, o.port, o.resolve);
-    const hosts = resolved instanceof Promise ? await resolved : resolved;
-    if (typeof hosts === 'string') return hosts;
+    const own = batch.fallback === true ? batch.hosts : ownHosts(batch.hosts);
+    const looked = findHosts(own ?? routedHosts(batch), o.resolve);
+    const found = looked instanceof Promise ? await looked : looked;
+    if (typeof found === 'string') return found;
+    const hosts = found.map((host): ResolvedHost => ({ ...host, port: host.port ?? o.port }));
     if (hosts.length === 0) return `${name} transport called with no hosts set`;
     const local =
       own === undefined || o.allowLocalhost ? undefined : hosts.find((host) => isLocalAddress(host.address));
@@ -94,34 +115,60 @@ export function createSmtpTransport(name: string, options: SmtpTransportOptions)
     outcomes: Outcomes,
     signal: AbortSignal,
   ): Promise<void> {
-    const voice: Voice = {
+    const silent: Voice = {
       driver: 'smtp',
       protocol,
       peer: `${host.name} [${host.address}]`,
       connectPrefix: '',
       host,
+      link: { port: host.port },
     };
     const problem = options.unusable === undefined ? undefined : await options.unusable(host);
     const helo = problem === undefined ? o.heloData(host) : { problem };
-    if (typeof helo !== 'string') {
-      for (const p of positions)
-        outcomes[p] = { kind: 'deferred', status: { text: helo.problem, peer: voice.peer }, scope: 'host' };
+    const from = options.interface?.(host);
+    const wrong = typeof helo !== 'string' ? helo : typeof from === 'object' ? from : undefined;
+    if (wrong !== undefined || typeof helo !== 'string') {
+      const status = { text: wrong?.problem ?? '', peer: silent.peer };
+      for (const p of positions) outcomes[p] = { kind: 'deferred', status, scope: 'host' };
       return;
     }
     const whole = positions.length === batch.recipients.length;
     const recipients = whole ? batch.recipients : batch.recipients.filter(among(positions));
     const envelope: Envelope = { ...batch.envelope, sender: batch.sender, recipients };
     const sent = await pool.send(
-      { kind: 'tcp', host: host.address, port: host.port },
+      {
+        kind: 'tcp',
+        host: host.address,
+        port: host.port,
+        ...(typeof from === 'string' ? { localAddress: from } : {}),
+      },
       { envelope, content: batch.message },
-      { ...o.timeouts, helo, sizeAddition: o.sizeAddition, ignoreQuota: o.ignoreQuota },
+      {
+        ...o.timeouts,
+        helo,
+        sizeAddition: o.sizeAddition,
+        ignoreQuota: o.ignoreQuota,
+        ...(options.avoidEsmtp === undefined ? {} : { avoidEsmtp: await options.avoidEsmtp(host) }),
+        ...(options.avoidPipelining === undefined
+          ? {}
+          : { avoidPipelining: await options.avoidPipelining(host) }),
+      },
       signal,
     );
     if (sent.kind === 'no-session') {
-      const outcome = failureOutcome(sent.failure, voice);
+      const outcome = failureOutcome(sent.failure, silent);
       for (const p of positions) outcomes[p] = outcome;
       return;
     }
+    const { local } = sent;
+    const voice: Voice = {
+      ...silent,
+      link: {
+        port: host.port,
+        pipelined: sent.result.pipelined,
+        ...(local === undefined ? {} : { local }),
+      },
+    };
     const facts: Sent = {
       sender: batch.sender,
       recipients,
@@ -138,6 +185,8 @@ export function createSmtpTransport(name: string, options: SmtpTransportOptions)
     name,
     maxRecipients,
     async deliver(batch, signal) {
+      if (o.messageLinelengthLimit > 0 && (batch.longestLine ?? 0) > o.messageLinelengthLimit)
+        return batch.recipients.map(() => linesTooLong);
       const hosts = await chooseHosts(batch);
       if (typeof hosts === 'string') {
         return batch.recipients.map(() => ({ kind: 'deferred', status: { text: hosts }, scope: 'host' }));
@@ -145,7 +194,7 @@ export function createSmtpTransport(name: string, options: SmtpTransportOptions)
       const outcomes: Outcomes = batch.recipients.map((): undefined => undefined);
       for (const group of splitBatch(batch, maxRecipients, o.multiDomain)) {
         let left = group;
-        for (const host of hosts.slice(0, o.hostsMaxTry)) {
+        for (const host of worthTrying(hosts, o.hostsMaxTry, o.hostsMaxTryHardlimit)) {
           await tryHost(batch, left, host, outcomes, signal);
           // As Exim does: whoever was put off, for whatever reason, is tried at the next host.
           left = left.filter((p) => outcomes[p]?.kind === 'deferred');
@@ -158,7 +207,7 @@ export function createSmtpTransport(name: string, options: SmtpTransportOptions)
       );
     },
     calloutTarget(batchHosts) {
-      const hosts = ownHosts(batchHosts) ?? batchHosts;
+      const hosts = ownHosts(batchHosts) ?? options.randomize?.(batchHosts) ?? batchHosts;
       const [first] = hosts;
       if (first === undefined)
         return { kind: 'impossible', reason: 'neither router nor transport provided a host list' };
@@ -166,7 +215,15 @@ export function createSmtpTransport(name: string, options: SmtpTransportOptions)
       if (typeof helo !== 'string') return { kind: 'impossible', reason: helo.problem };
       const target: CalloutTarget = {
         protocol,
-        endpoints: hosts.map((h) => ({ kind: 'tcp', host: h.address ?? h.name, port: h.port ?? o.port })),
+        endpoints: hosts.map((h) => {
+          const from = options.interface?.(h);
+          return {
+            kind: 'tcp',
+            host: h.address ?? h.name,
+            port: h.port ?? o.port,
+            ...(typeof from === 'string' ? { localAddress: from } : {}),
+          };
+        }),
         helo,
         connectTimeoutMs: o.timeouts.connectTimeoutMs,
         commandTimeoutMs: o.timeouts.commandTimeoutMs,
@@ -176,6 +233,11 @@ export function createSmtpTransport(name: string, options: SmtpTransportOptions)
     close: () => pool.close(),
   };
 }
+
+const linesTooLong: RecipientOutcome = {
+  kind: 'failed',
+  status: { text: 'message has lines too long for transport' },
+};
 
 type Outcomes = (RecipientOutcome | undefined)[];
 
@@ -191,7 +253,9 @@ function defaults(o: SmtpTransportOptions) {
     multiDomain: true,
     sizeAddition: 1024,
     ignoreQuota: false,
+    messageLinelengthLimit: 998,
     hostsMaxTry: 5,
+    hostsMaxTryHardlimit: 50,
     maxConnections: 16,
     idleTimeoutMs: 5000,
     resolve: systemResolve,

@@ -6,7 +6,7 @@ import { formatAddress, formatPath, type ReversePath } from '../../mail/address.
 import { assertNever } from '../../mail/assert-never.ts';
 import type { DialogueFault } from '../../mail/dialogue-fault.ts';
 import type { Recipient } from '../../mail/envelope.ts';
-import type { RecipientOutcome, Status } from '../../mail/outcome.ts';
+import type { PeerLink, RecipientOutcome, Status } from '../../mail/outcome.ts';
 import { isPermanent, type Reply, replySummary } from '../../mail/reply.ts';
 
 /** Where in the dialogue; `content` is after the end of the data. */
@@ -40,6 +40,8 @@ export interface Voice {
   /** What stands in front of the system's error where no connection could be made. */
   readonly connectPrefix: string;
   readonly host?: { readonly name: string; readonly address: string; readonly port: number };
+  /** Set once there is a connection. */
+  readonly link?: PeerLink;
 }
 
 /** What was sent, for messages that name a command. */
@@ -55,23 +57,27 @@ export function outcomeOf(result: PeerResult, position: number, sent: Sent, voic
     case 'accepted':
       return voice.host === undefined
         ? { kind: 'delivered', reply: result.reply }
-        : { kind: 'delivered', reply: result.reply, host: voice.host };
+        : { kind: 'delivered', reply: result.reply, host: voice.host, ...linkOf(voice) };
     case 'refused': {
       const text = refusalText(result.stage, position, result.reply, sent, voice);
       return refused(text, result.reply, voice, result.stage === 'rcpt' ? 'address' : 'message');
     }
     case 'unanswered': {
-      const status = { text: faultText(result, sent, voice), peer: voice.peer };
+      const status = { text: faultText(result, sent, voice), peer: voice.peer, ...linkOf(voice) };
       return { kind: 'deferred', status, scope: faultScope(result.stage, result.fault) };
     }
     case 'unsupported': {
       const code = result.extension === 'SMTPUTF8' ? '5.6.7' : '5.6.3';
       const text = `message needs ${result.extension}, which the remote server does not offer`;
-      return { kind: 'failed', status: { text, code, peer: voice.peer } };
+      return { kind: 'failed', status: { text, code, peer: voice.peer, ...linkOf(voice) } };
     }
     default:
       return assertNever(result);
   }
+}
+
+function linkOf(voice: Voice): Pick<Status, 'link'> {
+  return voice.link === undefined ? {} : { link: voice.link };
 }
 
 /** The outcome of every recipient where there was no session: permanent only if the server said so itself. */
@@ -86,7 +92,7 @@ export function failureOutcome(failure: PeerFailure, voice: Voice): RecipientOut
           : 'Connection closed';
     return {
       kind: 'deferred',
-      status: { text: voice.connectPrefix + text, peer: voice.peer },
+      status: { text: voice.connectPrefix + text, peer: voice.peer, ...linkOf(voice) },
       scope: 'host',
     };
   }
@@ -94,7 +100,7 @@ export function failureOutcome(failure: PeerFailure, voice: Voice): RecipientOut
     return refused(`${errorAfter(voice)} ${after}: ${replySummary(reply)}`, reply, voice, 'host');
   return {
     kind: 'deferred',
-    status: { text: faultAfter(after, fault, voice), peer: voice.peer },
+    status: { text: faultAfter(after, fault, voice), peer: voice.peer, ...linkOf(voice) },
     scope: 'host',
   };
 }
@@ -110,6 +116,7 @@ function refused(
     ...(reply.status === undefined ? {} : { code: reply.status }),
     reply,
     peer: voice.peer,
+    ...linkOf(voice),
   };
   if (isPermanent(reply)) return { kind: 'failed', status };
   return { kind: 'deferred', status, scope: reply.code === 421 ? 'host' : scope };

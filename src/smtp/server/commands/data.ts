@@ -84,7 +84,15 @@ export async function contentEnd(s: SessionState, fault: ContentFault | undefine
   // Where this throws, breakSink follows and aborts it.
   const verdict = await s.sink.end();
   s.sink = undefined;
+  sayForEach(s, verdict.recipients ?? []);
   return deliverVerdict(s, verdict);
+}
+
+/** PRDR: where there is more than one recipient, each has its own reply before the one for the message. */
+function sayForEach(s: SessionState, replies: readonly Reply[]): void {
+  if (replies.length < 2) return;
+  sayText(s, 353, undefined, 'PRDR content analysis beginning');
+  for (const one of replies) say(s, one);
 }
 
 function wordFault(

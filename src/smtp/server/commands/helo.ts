@@ -26,11 +26,12 @@ export async function helo(s: SessionState, verb: 'HELO' | 'EHLO', argument: str
 
 /** The extension lines in Exim's order. RFC 2034 §4 keeps enhanced statuses out of this reply. */
 function withExtensions(s: SessionState, greeting: Reply): Reply {
-  const { limits, dsn, smtputf8 } = s.options;
+  const { limits, dsn, prdr, smtputf8 } = s.options;
   const extensions = [limits.maxMessageOctets > 0 ? `SIZE ${limits.maxMessageOctets}` : 'SIZE', '8BITMIME'];
   if (dsn === true) extensions.push('DSN');
   if (offersPipelining(s)) extensions.push('PIPELINING');
   extensions.push('ENHANCEDSTATUSCODES');
+  if (prdr === true) extensions.push('PRDR');
   if (smtputf8 === true) extensions.push('SMTPUTF8');
   extensions.push('HELP');
   return { code: greeting.code, lines: [...greeting.lines, ...extensions] };

@@ -1,5 +1,6 @@
 import type { Recipient } from '../../../mail/envelope.ts';
 import { isPositive } from '../../../mail/reply.ts';
+import { parseCommand } from '../../../protocol/command.ts';
 import type { Next } from '../../../protocol/dialogue.ts';
 import { deliverVerdict, protocolError, sayText, type SessionState } from '../state.ts';
 
@@ -27,10 +28,27 @@ export async function rcpt(s: SessionState, recipient: Recipient): Promise<Next>
       : sayText(s, 452, '4.5.3', 'too many recipients');
   }
   s.recipients++;
-  const verdict = await s.handler.rcpt(recipient);
+  const verdict = await s.handler.rcpt(recipient, () => following(s));
   if (isPositive(verdict.reply)) s.accepted++;
   else noteRefusal(s, verdict.reply.lines.join('\n'));
   return deliverVerdict(s, verdict);
+}
+
+/** Of a batch, no more are looked ahead at. */
+const maxFollowing = 100;
+
+function following(s: SessionState): Recipient[] {
+  const recipients: Recipient[] = [];
+  // What a line is rewritten to is known when it is its turn.
+  if (s.handler.rewriteLine !== undefined) return recipients;
+  const max = s.options.limits.maxRecipients;
+  const room = max > 0 ? Math.min(maxFollowing, max - s.recipients) : maxFollowing;
+  for (const line of s.receiver.following(room)) {
+    const command = parseCommand(line, s.grammar);
+    if (command.verb !== 'RCPT') break;
+    recipients.push(command.recipient);
+  }
+  return recipients;
 }
 
 /** Remembers what refused recipients were told, for the answer to a DATA without any (Exim repeats it there). */

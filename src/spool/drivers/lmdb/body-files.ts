@@ -17,6 +17,8 @@ const readBytes = 64 * 1024;
 export interface BodyWriter {
   /** Copies the chunk. A returned promise means: both blocks are in use, wait. Faults are kept for `finish`. */
   write(chunk: Uint8Array): void | Promise<void>;
+  /** Resolves when all that was written is in the file, on disk or not. Throws MailError NO_SPACE or IO. */
+  settle(): Promise<void>;
   /** Resolves when file and directory entry are on disk. On a fault removes the file and throws MailError NO_SPACE or IO. */
   finish(): Promise<void>;
   /** Removes the file. */
@@ -138,16 +140,27 @@ function writeBody(
     if (made) await remove();
   };
 
+  const writeOut = async (): Promise<void> => {
+    await underWay;
+    if (fault === undefined && filled > 0) {
+      flush();
+      await underWay;
+    }
+    if (fault !== undefined) throw fault;
+  };
+
   return {
     write: (chunk) => append(chunk, 0),
+    settle: async () => {
+      try {
+        await writeOut();
+      } catch (cause) {
+        throw storageError(cause);
+      }
+    },
     finish: async () => {
       try {
-        await underWay;
-        if (fault === undefined && filled > 0) {
-          flush();
-          await underWay;
-        }
-        if (fault !== undefined) throw fault;
+        await writeOut();
         if (fd !== undefined) await fsync(fd);
         await syncDirectory();
       } catch (cause) {

@@ -95,7 +95,8 @@ function spoolOver(context: SpoolContext): Spool {
       const writer = createWriter(context, signal);
       return {
         ...writer,
-        commit: (submission, after, nowMs) => tracked(() => writer.commit(submission, after, nowMs)),
+        commit: (submission, after, nowMs, states) =>
+          tracked(() => writer.commit(submission, after, nowMs, states)),
       };
     },
     claim: (options) => tracked(() => claimDue(context, options)),

@@ -1,5 +1,5 @@
 import { MailError } from '../../../mail/mail-error.ts';
-import type { Claim, Hold, RecipientState, SpoolWriter, Submission } from '../../spool.ts';
+import type { Claim, Hold, RecipientState, SpoolWriter, Submission, WrittenContent } from '../../spool.ts';
 import type { MessageSource } from '../../../mail/message-source.ts';
 import type { BodyWriter } from './body-files.ts';
 import { headerLength, headerScanner, memorySource, type HeaderScanner } from './content.ts';
@@ -99,11 +99,12 @@ export function createWriter(context: SpoolContext, signal: AbortSignal): SpoolW
     submission: Submission,
     after: number | Hold,
     nowMs: number,
+    states?: readonly (RecipientState | undefined)[],
   ): Promise<Claim | undefined> => {
     if (phase === 'aborted' && signal.aborted)
       throw new MailError('ABORTED', 'the message was given up', { cause: signal.reason });
     if (phase !== 'open') throw new MailError('CLOSED', 'the message was committed or given up before');
-    if (submission.envelope.recipients.length === 0)
+    if (submission.envelope.recipients.every((_, i) => states?.[i]?.kind === 'done'))
       throw new RangeError('a message in the spool needs a recipient');
     if (signal.aborted || context.closed) {
       await abort();
@@ -114,20 +115,17 @@ export function createWriter(context: SpoolContext, signal: AbortSignal): SpoolW
     phase = 'committed';
     signal.removeEventListener('abort', abortNow);
     try {
+      const birth = { after, nowMs, states };
       return await (large === undefined
-        ? commitInline(submission, after, nowMs)
-        : commitLarge(large, submission, after, nowMs));
+        ? commitInline(submission, birth)
+        : commitLarge(large, submission, birth));
     } catch (error) {
       await forgetFile();
       throw error;
     }
   };
 
-  const commitInline = (
-    submission: Submission,
-    after: number | Hold,
-    nowMs: number,
-  ): Promise<Claim | undefined> => {
+  const commitInline = (submission: Submission, birth: Birth): Promise<Claim | undefined> => {
     const size = end - messageHeaderLength;
     context.space.admit(size + overheadBytes, 'database');
     const content = buffer === undefined ? Buffer.alloc(0) : buffer.subarray(messageHeaderLength, end);
@@ -142,16 +140,14 @@ export function createWriter(context: SpoolContext, signal: AbortSignal): SpoolW
       0,
       memorySource(target.subarray(messageHeaderLength, end)),
       headerSize,
-      after,
-      nowMs,
+      birth,
     );
   };
 
   const commitLarge = async (
     body: LargeBody,
     submission: Submission,
-    after: number | Hold,
-    nowMs: number,
+    birth: Birth,
   ): Promise<Claim | undefined> => {
     if (fault !== undefined) throw fault;
     context.space.admit(overheadBytes, 'database');
@@ -167,8 +163,7 @@ export function createWriter(context: SpoolContext, signal: AbortSignal): SpoolW
         self,
         context.bodies.source(id, self, body.size),
         headerSize,
-        after,
-        nowMs,
+        birth,
       );
       context.unfinished.delete(body.file);
       return claim;
@@ -184,17 +179,15 @@ export function createWriter(context: SpoolContext, signal: AbortSignal): SpoolW
     bodyOwner: number,
     content: MessageSource,
     headerSize: number,
-    after: number | Hold,
-    nowMs: number,
+    { after, nowMs, states: given }: Birth,
   ): Promise<Claim | undefined> => {
     const hold = typeof after === 'number' ? undefined : after;
     const leaseMs = typeof after === 'number' ? after : 0;
     const dueMs = hold?.nextAttemptAtMs ?? nowMs;
-    const states: readonly RecipientState[] = submission.envelope.recipients.map(() => ({
-      kind: 'pending',
-      nextAttemptAtMs: dueMs,
-      attempts: 0,
-    }));
+    // Those who are not done are due at once: what is known of when to try them again is recorded next.
+    const states = submission.envelope.recipients.map(
+      (_, i): RecipientState => given?.[i] ?? { kind: 'pending', nextAttemptAtMs: dueMs, attempts: 0 },
+    );
     const claimed = leaseMs > 0;
     const row = {
       owner: claimed ? context.owners.self : 0,
@@ -222,7 +215,28 @@ export function createWriter(context: SpoolContext, signal: AbortSignal): SpoolW
     return { entry, content, token: String(firstToken) };
   };
 
-  return { id, write, commit, abort };
+  const content = async (): Promise<WrittenContent> => {
+    if (phase !== 'open') throw new MailError('CLOSED', 'the message was committed or given up before');
+    if (large === undefined) {
+      const bytes = buffer === undefined ? Buffer.alloc(0) : buffer.subarray(messageHeaderLength, end);
+      return { source: memorySource(bytes), headerSize: headerLength(bytes) };
+    }
+    if (fault !== undefined) throw fault;
+    await large.file.settle();
+    return {
+      source: context.bodies.source(id, context.owners.self, large.size),
+      headerSize: large.headers.end(),
+    };
+  };
+
+  return { id, write, commit, abort, content };
+}
+
+/** How a message comes into being. */
+interface Birth {
+  readonly after: number | Hold;
+  readonly nowMs: number;
+  readonly states: readonly (RecipientState | undefined)[] | undefined;
 }
 
 /** `buffer` with room for `needed` octets, the first `end` of them kept. */

@@ -4,7 +4,7 @@ import { type FileHandle, lstat, open } from 'node:fs/promises';
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { dotLock } from './dot-lock.ts';
-import { fcntlLock, flockLock } from './file-lock.ts';
+import { fcntlLock, flockLock } from '../../../net/file-lock.ts';
 import { makeDirectory, mayCreate, type Creation } from './creation.ts';
 import { codeOf, deferred, errorWords, type JobOutcome } from './outcome.ts';
 

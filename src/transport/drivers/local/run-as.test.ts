@@ -13,7 +13,7 @@ import {
 import path from 'node:path';
 import { after, describe, test } from 'node:test';
 import { temporaryFolder } from '../../../../test/support/process.ts';
-import { fcntlLock } from './file-lock.ts';
+import { fcntlLock } from '../../../net/file-lock.ts';
 import type { Identity } from './identity.ts';
 import type { MailboxJob } from './mailbox-file.ts';
 import { runAs } from './run-as.ts';

@@ -3,7 +3,7 @@
  * output (docs/decisions/0012). It gives up its rights before it looks at anything.
  */
 import { become, type Identity } from './identity.ts';
-import { prepareLocks } from './file-lock.ts';
+import { prepareLocks } from '../../../net/file-lock.ts';
 import { readFrames } from './frames.ts';
 import { type Job, runJob } from './job.ts';
 import type { JobOutcome } from './outcome.ts';
