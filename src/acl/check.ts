@@ -4,7 +4,7 @@ import type { Diagnostic, SourcePosition, SourceText } from '../mail/diagnostic.
 import type { Acl, Step } from './ast.ts';
 import { controlAllowed } from './control.ts';
 import { findAcl } from './find.ts';
-import { suggest } from './suggest.ts';
+import { nearest } from '../mail/suggest.ts';
 import { conditions, messagePhases, modifiers, phases, verbs, type AclPhase } from './tables.ts';
 
 /** An option such as `acl_smtp_rcpt` and what it says. */
@@ -49,7 +49,7 @@ function complain(check: Check, position: SourcePosition, message: string, hint?
 function resolve(check: Check, text: string, position: SourcePosition): Acl | undefined {
   const first = /^\w+/.exec(text)?.[0] ?? '';
   if (!check.acls.has(text) && !text.startsWith('/') && !verbs.has(first)) {
-    const near = suggest(text, check.acls.keys());
+    const near = nearest(text, check.acls.keys());
     return complain(
       check,
       position,

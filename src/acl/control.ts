@@ -1,6 +1,6 @@
 /** `control = ...` (Exim manual, "Use of the control modifier"). */
 import { messagePhases, type AclPhase } from './tables.ts';
-import { suggest } from './suggest.ts';
+import { nearest } from '../mail/suggest.ts';
 
 /** What ACLs asked for beyond their verdict, for the message or for the connection. */
 export interface AclControls {
@@ -109,7 +109,7 @@ export function parseControl(text: string): AclControl | string {
   const row = rows.get(name);
   if (row !== undefined) return row.read(options) ?? `syntax error in "control=${text}"`;
   if (unsupported.has(name)) return `control = ${name} is not supported`;
-  const near = suggest(name, [...rows.keys(), ...unsupported]);
+  const near = nearest(name, [...rows.keys(), ...unsupported]);
   return `unknown control "${name}"${near === undefined ? '' : `, did you mean "${near}"?`}`;
 }
 

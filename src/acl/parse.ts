@@ -9,7 +9,7 @@ import { parseTimeInterval } from '../mail/time-interval.ts';
 import type { Acl, Argument, Statement, Step } from './ast.ts';
 import { parseControl } from './control.ts';
 import { firstLine } from './messages.ts';
-import { suggest } from './suggest.ts';
+import { nearest } from '../mail/suggest.ts';
 import {
   conditions,
   modifiers,
@@ -65,7 +65,7 @@ function readLine(reader: Reader, line: SourceText): void {
   const first = wordAt(line.text, 0);
   if (!verbs.has(first)) {
     if (reader.open !== undefined) return readStep(reader, reader.open, line);
-    const near = suggest(first, verbs);
+    const near = nearest(first, verbs);
     return complain(
       reader,
       line.position,
@@ -110,7 +110,7 @@ function unknownName(reader: Reader, statement: OpenStatement, body: SourceText,
       body.position,
       `ACL condition or modifier "${name}" is not supported: it needs ${needs}`,
     );
-  const near = suggest(name, [...stepNames, ...verbs]);
+  const near = nearest(name, [...stepNames, ...verbs]);
   complain(
     reader,
     body.position,

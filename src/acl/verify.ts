@@ -131,7 +131,9 @@ function request(state: AclState, test: VerifyTest, address: Address): VerifyReq
   return test.callout === undefined ? { address } : { address, callout: calloutOptions(state, test.callout) };
 }
 
-function calloutOptions({ scope }: AclState, { mailFrom, ...callout }: CalloutTest): CalloutOptions {
+function calloutOptions({ scope }: AclState, { mailFrom, ...given }: CalloutTest): CalloutOptions {
+  const declared = scope.message?.declaredSize ?? -1;
+  const callout = declared < 0 ? given : { ...given, sizeOctets: declared };
   if (mailFrom === 'null') return { ...callout, sender: null };
   if (mailFrom === 'sender') return { ...callout, sender: scope.message?.sender ?? null };
   return {

@@ -6,6 +6,7 @@ import { type Address, formatPath, type ReversePath } from '../mail/address.ts';
 import type { DialogueFault } from '../mail/dialogue-fault.ts';
 import { isPositive, type Reply } from '../mail/reply.ts';
 import type { Capabilities } from './capabilities.ts';
+import { mailLine } from './envelope-commands.ts';
 import { commandLine, type Dialogue } from './flight.ts';
 
 export type InquiryAnswer =
@@ -22,14 +23,20 @@ export interface InquiryResult {
   readonly silent: boolean;
 }
 
-/** @param timeoutMs longest wait for each reply */
+export interface InquiryOptions {
+  /** Longest wait for each reply. */
+  readonly timeoutMs: number;
+  /** The size that the message will have, for MAIL's SIZE=: a server with quotas may answer by it. */
+  readonly sizeOctets: number | undefined;
+}
+
 export function* inquiryDialogue(
   capabilities: Capabilities,
   sender: ReversePath,
   recipients: readonly Address[],
-  timeoutMs: number,
+  { timeoutMs, sizeOctets }: InquiryOptions,
 ): Dialogue<InquiryResult> {
-  const mailCommand = commandLine(`MAIL FROM:${formatPath(sender)}`);
+  const mailCommand = mailLine({ sender }, capabilities, sizeOctets);
   const answers: InquiryAnswer[] = [];
   if (capabilities.pipelining) {
     let commands = mailCommand;

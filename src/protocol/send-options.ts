@@ -27,6 +27,8 @@ export interface SendOptions {
   readonly avoidPipelining?: boolean;
   /** Octets added to the size for `MAIL SIZE=`, which is left out when negative. Default 0. */
   readonly sizeAddition?: number;
+  /** For inquiries: the size that the message will have, given with `MAIL SIZE=` where the server takes it. */
+  readonly inquirySizeOctets?: number;
   /** Adds IGNOREQUOTA to RCPT where the server offers it. */
   readonly ignoreQuota?: boolean;
   /**

@@ -16,6 +16,8 @@ export interface CalloutQuestion {
   readonly target: CalloutTarget;
   readonly sender: ReversePath;
   readonly address: Address;
+  /** For `MAIL SIZE=`. */
+  readonly sizeOctets?: number;
   readonly connectTimeoutMs: number;
   /** Longest wait for each reply. */
   readonly commandTimeoutMs: number;
@@ -63,6 +65,12 @@ export interface CalloutLimits {
   readonly idleTimeoutMs: number;
   /** Questions waiting for one endpoint; one more is unclear at once. */
   readonly maxWaiting: number;
+  /**
+   * An endpoint with which no session could be had is not tried again for so long, milliseconds; for twice as long with each
+   * further failure, up to `longestRestMs`. Questions for it are unclear at once meanwhile.
+   */
+  readonly firstRestMs: number;
+  readonly longestRestMs: number;
 }
 
 export const defaultCalloutLimits: CalloutLimits = {
@@ -70,11 +78,21 @@ export const defaultCalloutLimits: CalloutLimits = {
   maxConnections: 4,
   idleTimeoutMs: 5000,
   maxWaiting: 10_000,
+  firstRestMs: 1000,
+  longestRestMs: 30_000,
 };
+
+/** An endpoint that gave no session. */
+interface Rest {
+  readonly failures: number;
+  readonly untilMs: number;
+  readonly answer: CalloutAnswer;
+}
 
 interface Pending {
   readonly question: CalloutQuestion;
-  readonly senderText: string;
+  /** Questions with the same can go in one transaction. */
+  readonly mail: string;
   readonly answer: (answer: CalloutAnswer) => void;
   /** Set once the question was given up. */
   done: boolean;
@@ -85,11 +103,17 @@ type Inquire = (
   endpoint: Endpoint,
   sender: ReversePath,
   recipients: readonly Address[],
-  options: { readonly helo: string; readonly connectTimeoutMs: number; readonly commandTimeoutMs: number },
+  options: {
+    readonly helo: string;
+    readonly connectTimeoutMs: number;
+    readonly commandTimeoutMs: number;
+    readonly inquirySizeOctets?: number;
+  },
 ) => Promise<LmtpInquiryResult>;
 
 /** The questions for one endpoint. */
 interface Desk {
+  readonly key: string;
   readonly endpoint: Endpoint;
   readonly helo: string;
   readonly inquire: Inquire;
@@ -97,13 +121,19 @@ interface Desk {
   workers: number;
 }
 
-export function createCallouts(limits: CalloutLimits = defaultCalloutLimits): Callouts {
+/** @param note told once when an endpoint is given a rest, and once when it answers again */
+export function createCallouts(
+  limits: CalloutLimits = defaultCalloutLimits,
+  note: (text: string) => void = () => undefined,
+): Callouts {
   const pool = { maxPerEndpoint: limits.maxConnections, idleTimeoutMs: limits.idleTimeoutMs, maxUses: 0 };
   const lmtp = createLmtpPool(pool);
   const smtp = createSmtpPool(pool);
   const desks = new Map<string, Desk>();
   /** Questions under way, by place, sender and address. */
   const asked = new Map<string, Promise<CalloutAnswer>>();
+  /** By the key of their desk. */
+  const resting = new Map<string, Rest>();
   const foreseen = new Map<string, { readonly answer: Promise<CalloutAnswer>; readonly atMs: number }>();
 
   function deskFor(target: CalloutTarget, endpoint: Endpoint): Desk {
@@ -112,6 +142,7 @@ export function createCallouts(limits: CalloutLimits = defaultCalloutLimits): Ca
     if (desk === undefined) {
       const client = target.protocol === 'lmtp' ? lmtp : smtp;
       desk = {
+        key,
         endpoint,
         helo: target.helo,
         inquire: (e, sender, recipients, options) => client.inquire(e, sender, recipients, options),
@@ -125,6 +156,11 @@ export function createCallouts(limits: CalloutLimits = defaultCalloutLimits): Ca
 
   function askOne(desk: Desk, question: CalloutQuestion, maxWaitMs: number): Promise<CalloutAnswer> {
     const { promise, resolve } = Promise.withResolvers<CalloutAnswer>();
+    const rest = resting.get(desk.key);
+    if (rest !== undefined && performance.now() < rest.untilMs) {
+      resolve(rest.answer);
+      return promise;
+    }
     if (desk.waiting.length >= limits.maxWaiting) {
       resolve(
         unclear(desk.endpoint, 'connect', 'too many callouts wait', undefined, {
@@ -141,7 +177,7 @@ export function createCallouts(limits: CalloutLimits = defaultCalloutLimits): Ca
     }, maxWaitMs);
     const pending: Pending = {
       question,
-      senderText: formatAddress(question.sender),
+      mail: `${formatAddress(question.sender)} ${question.sizeOctets ?? ''}`,
       answer: (answer) => {
         pending.done = true;
         clearTimeout(timer);
@@ -168,10 +204,25 @@ export function createCallouts(limits: CalloutLimits = defaultCalloutLimits): Ca
       batch.length > 0;
       batch = takeBatch(desk, limits.maxFlight)
     ) {
-      await flyBatch(desk, batch);
+      const failed = await flyBatch(desk, batch);
+      if (failed === undefined) answered(desk);
+      else gaveNoSession(desk, failed);
     }
     desk.workers--;
     if (desk.workers === 0) for (const [key, other] of desks) if (other === desk) desks.delete(key);
+  }
+
+  function gaveNoSession({ key, endpoint }: Desk, answer: CalloutAnswer): void {
+    const failures = (resting.get(key)?.failures ?? 0) + 1;
+    const restMs = Math.min(limits.longestRestMs, limits.firstRestMs * 2 ** Math.min(failures - 1, 20));
+    if (failures === 1)
+      note(`callout: ${endpointKey(endpoint)} gives no session; it is asked again in ${restMs} ms`);
+    if (resting.size >= maxResting) resting.clear();
+    resting.set(key, { failures, untilMs: performance.now() + restMs, answer });
+  }
+
+  function answered({ key, endpoint }: Desk): void {
+    if (resting.delete(key)) note(`callout: ${endpointKey(endpoint)} answers again`);
   }
 
   async function askAll(question: CalloutQuestion): Promise<CalloutAnswer> {
@@ -225,13 +276,16 @@ export function createCallouts(limits: CalloutLimits = defaultCalloutLimits): Ca
   };
 }
 
+/** Endpoints that are remembered to be down. */
+const maxResting = 1000;
+
 /** Answers that nobody has asked for yet: so many, and for so long. */
 const maxForeseen = 2000;
 const foreseenMs = 5000;
 
-function questionKey({ target, sender, address }: CalloutQuestion): string {
+function questionKey({ target, sender, address, sizeOctets }: CalloutQuestion): string {
   const places = target.endpoints.map(endpointKey).join(' ');
-  return `${target.protocol} ${places} ${formatAddress(sender)} ${formatAddress(address)}`;
+  return `${target.protocol} ${places} ${formatAddress(sender)} ${formatAddress(address)} ${sizeOctets ?? ''}`;
 }
 
 /** The next questions with one sender. */
@@ -241,22 +295,23 @@ function takeBatch(desk: Desk, max: number): readonly Pending[] {
   for (const pending of desk.waiting.splice(0)) {
     if (pending.done) continue;
     const first = batch[0];
-    if (batch.length < max && (first === undefined || first.senderText === pending.senderText))
-      batch.push(pending);
+    if (batch.length < max && (first === undefined || first.mail === pending.mail)) batch.push(pending);
     else rest.push(pending);
   }
   desk.waiting.push(...rest);
   return batch;
 }
 
-async function flyBatch(desk: Desk, batch: readonly Pending[]): Promise<void> {
+/** Gives what all were told where no session could be had, through no fault of the server's own will. */
+async function flyBatch(desk: Desk, batch: readonly Pending[]): Promise<CalloutAnswer | undefined> {
   const first = batch[0];
-  if (first === undefined) return;
+  if (first === undefined) return undefined;
   const { endpoint } = desk;
   const options = {
     helo: desk.helo,
     connectTimeoutMs: Math.max(...batch.map((p) => p.question.connectTimeoutMs)),
     commandTimeoutMs: Math.max(...batch.map((p) => p.question.commandTimeoutMs)),
+    ...(first.question.sizeOctets === undefined ? {} : { inquirySizeOctets: first.question.sizeOctets }),
   };
   const { sender } = first.question;
   const addresses = batch.map((p) => p.question.address);
@@ -267,7 +322,7 @@ async function flyBatch(desk: Desk, batch: readonly Pending[]): Promise<void> {
       for (const p of batch)
         p.answer(unclear(endpoint, 'connect', 'callout', undefined, { kind: 'io', text }));
     });
-  if (asked === undefined) return;
+  if (asked === undefined) return undefined;
   if (asked.kind === 'no-session') {
     const { after = 'connect', reply, fault } = asked.failure;
     const answer: CalloutAnswer =
@@ -275,7 +330,7 @@ async function flyBatch(desk: Desk, batch: readonly Pending[]): Promise<void> {
         ? { kind: 'refused', stage: 'connect', peer: endpoint, after, reply }
         : unclear(endpoint, 'connect', after, reply, fault);
     for (const p of batch) p.answer(answer);
-    return;
+    return answer.kind === 'unclear' ? answer : undefined;
   }
   let progress = asked.session === 'reused';
   const again: Pending[] = [];
@@ -283,7 +338,9 @@ async function flyBatch(desk: Desk, batch: readonly Pending[]): Promise<void> {
     const a = asked.result.answers[i];
     if (a === undefined) return;
     const after =
-      a.stage === 'mail' ? `MAIL FROM:<${p.senderText}>` : `RCPT TO:<${formatAddress(p.question.address)}>`;
+      a.stage === 'mail'
+        ? `MAIL FROM:<${formatAddress(sender)}>`
+        : `RCPT TO:<${formatAddress(p.question.address)}>`;
     if (a.kind === 'reply' && a.reply.code !== 421) {
       progress = true;
       if (isPositive(a.reply)) p.answer({ kind: 'accepted' });
@@ -300,6 +357,7 @@ async function flyBatch(desk: Desk, batch: readonly Pending[]): Promise<void> {
     else p.answer(unclear(endpoint, a.stage, after, undefined, a.fault));
   });
   desk.waiting.unshift(...again);
+  return undefined;
 }
 
 function unclear(

@@ -14,6 +14,8 @@ export interface CalloutOptions {
   readonly noCache: boolean;
   /** The reverse path to give; null for `<>`. */
   readonly sender: ReversePath;
+  /** What the client says the message will have, octets: for servers with quotas. */
+  readonly sizeOctets?: number;
 }
 
 export interface VerifyRequest {

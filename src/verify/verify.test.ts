@@ -357,6 +357,66 @@ test('a store that restarts, or hangs up after some unknown recipients, is asked
   assert.equal((await ask(f, 'u6@example.test')).kind, 'ok');
 });
 
+test('a place that gives no session is left alone for a while, and that is told once', async (t) => {
+  const server = disposed(t, await startScriptedServer({ banner: { say: '', close: true } }, 'tcp'));
+  const notes: string[] = [];
+  const callouts = createCallouts({ ...defaultCalloutLimits, firstRestMs: 150, longestRestMs: 300 }, (text) =>
+    notes.push(text),
+  );
+  const question = {
+    target: {
+      protocol: 'lmtp',
+      endpoints: [server.endpoint],
+      helo: 'x',
+      connectTimeoutMs: 500,
+      commandTimeoutMs: 500,
+    },
+    sender: null,
+    connectTimeoutMs: 500,
+    commandTimeoutMs: 500,
+    maxWaitMs: 1000,
+  } as const;
+  const askFor = (name: string) =>
+    callouts.ask({ ...question, address: address(`${name}@example.test`) }, signal);
+  assert.equal((await askFor('a')).kind, 'unclear');
+  assert.equal((await askFor('b')).kind, 'unclear');
+  assert.equal(server.connections, 1);
+  server.script = {};
+  assert.equal((await askFor('c')).kind, 'unclear');
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  assert.equal((await askFor('d')).kind, 'accepted');
+  assert.equal(server.connections, 2);
+  assert.equal(notes.length, 2);
+  assert.match(notes[0] ?? '', /gives no session; it is asked again in 150 ms/);
+  assert.match(notes[1] ?? '', /answers again/);
+  await callouts.close();
+});
+
+test('the size that the client gave is passed on, and a full mailbox is not remembered as unknown', async (t) => {
+  const hints = memoryHints();
+  const f = disposed(
+    t,
+    await fixture(
+      {
+        helo: () => '250-test\r\n250-PIPELINING\r\n250 SIZE 50000000\r\n',
+        rcpt: (p) => (p.startsWith('full') ? '552 5.2.2 full\r\n' : '250 ok\r\n'),
+      },
+      'unix',
+      { cache: createCalloutCache(hints, defaultCalloutExpiry, assert.fail) },
+    ),
+  );
+  const cached = { noCache: false, sizeOctets: 12_345 };
+  assert.equal(brief(await ask(f, 'full@example.test', cached)), 'fail rcpt');
+  assert.equal(brief(await ask(f, 'full@example.test', cached)), 'fail rcpt');
+  assert.equal(brief(await ask(f, 'other@example.test', cached)), 'ok callout');
+  const mails = f.server.commands.filter((c) => c.startsWith('MAIL'));
+  assert.deepEqual(
+    mails,
+    Array.from({ length: 3 }, () => 'MAIL FROM:<> SIZE=12345'),
+  );
+  assert.deepEqual([...hints.records.keys()].sort(), ['callout example.test', 'callout other@example.test']);
+});
+
 test('the next host is asked only where the one before gave no clear answer', async (t) => {
   const vague = disposed(t, await startScriptedServer({ rcpt: () => '450 later\r\n' }, 'tcp'));
   const clear = disposed(

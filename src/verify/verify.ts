@@ -159,8 +159,9 @@ function targetOf(
 }
 
 function questionOf(target: CalloutTarget, address: Address, options: CalloutOptions): CalloutQuestion {
-  const { sender, connectTimeoutMs, timeoutMs: commandTimeoutMs, maxWaitMs } = options;
-  return { target, sender, address, connectTimeoutMs, commandTimeoutMs, maxWaitMs };
+  const { sender, sizeOctets, connectTimeoutMs, timeoutMs: commandTimeoutMs, maxWaitMs } = options;
+  const size = sizeOctets === undefined ? {} : { sizeOctets };
+  return { target, sender, address, ...size, connectTimeoutMs, commandTimeoutMs, maxWaitMs };
 }
 
 /** Only the question is asked ahead: where the address is routed when its turn comes decides whether it was the right one. */
@@ -186,8 +187,15 @@ async function foresee(
 function lessonOf(answer: CalloutAnswer, nullSender: boolean): CalloutLesson | undefined {
   if (answer.kind === 'accepted') return 'accepted';
   if (answer.kind !== 'refused') return undefined;
+  // A mailbox that is full today, or for this message, is a mailbox all the same.
+  if (isAboutQuota(answer.reply)) return undefined;
   if (answer.stage === 'rcpt') return 'refused';
   return answer.stage === 'mail' && nullSender ? 'null-sender-refused' : undefined;
+}
+
+/** Mailbox full, or too big for it or for the system (RFC 3463 §3.3, §3.4). */
+function isAboutQuota({ code, status }: Reply): boolean {
+  return code === 552 || (status !== undefined && /^\d\.(?:2\.2|2\.3|3\.4)$/.test(status));
 }
 
 function cachedFailure(cached: 'refused' | 'domain-refused'): VerifyResult {

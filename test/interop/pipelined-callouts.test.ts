@@ -1,6 +1,5 @@
 // Recipients that a client sends in one batch are asked about in one flight, and each gets the answer for it.
 import assert from 'node:assert/strict';
-import path from 'node:path';
 import { connect } from 'node:net';
 import { test } from 'node:test';
 import { startMailchute } from '../support/mailchute.ts';

@@ -139,7 +139,7 @@ export async function startEdge({
     pollMs: Math.min(queueIntervalMs ?? runnerDefaults.pollMs, runnerDefaults.pollMs),
     timeoutFrozenAfterMs: options.timeout_frozen_after,
   });
-  const callouts = createCallouts(defaultCalloutLimits);
+  const callouts = createCallouts(defaultCalloutLimits, (text) => logs.main(text));
   const parts: EdgeParts = {
     options,
     main,

@@ -9,29 +9,25 @@ type Options = Pick<MainOptions, 'hold_domains' | 'queue_domains' | 'queue_smtp_
 
 /** @param intervalMs between queue runs; undefined where nothing is held back */
 export function queueControl(o: Options, intervalMs: number): QueueControl | undefined {
-  const hold = domainTest(o.hold_domains);
-  const queue = domainTest(o.queue_domains);
-  const queueSmtp = smtpTest(o);
-  if (hold === undefined && queue === undefined && queueSmtp === undefined) return undefined;
-  return {
-    intervalMs,
-    ...(hold === undefined ? undefined : { hold }),
-    ...(queue === undefined ? undefined : { queue }),
-    ...(queueSmtp === undefined ? undefined : { queueSmtp }),
-  };
-}
-
-function domainTest(list: string | undefined): DomainTest | undefined {
-  if (list === undefined) return undefined;
-  return async (domain, scope) => (await inList('domain', list, domain, scope, {})).kind;
-}
-
-/** `queue_smtp_domains`; all domains while a file that `queue_only_file` names after `smtp` is there. */
-function smtpTest(o: Options): DomainTest | undefined {
-  const test = domainTest(o.queue_smtp_domains);
   const { smtp } = queueOnlyFiles(o);
-  if (smtp.length === 0) return test;
-  return async (domain, scope) => (smtp.some(existsSync) ? 'yes' : ((await test?.(domain, scope)) ?? 'no'));
+  const control: QueueControl = {
+    intervalMs,
+    ...domainTest('hold', o.hold_domains),
+    ...domainTest('queue', o.queue_domains),
+    ...domainTest('queueSmtp', o.queue_smtp_domains),
+    ...(smtp.length === 0 ? {} : { queueSmtpFile: () => smtp.some(existsSync) }),
+  };
+  return Object.keys(control).length === 1 ? undefined : control;
+}
+
+function domainTest<K extends 'hold' | 'queue' | 'queueSmtp'>(
+  name: K,
+  list: string | undefined,
+): Pick<QueueControl, K> | undefined {
+  if (list === undefined) return undefined;
+  const test: DomainTest = async (domain, scope, problem) =>
+    (await inList('domain', list, domain, scope, { problem })).kind;
+  return { [name]: test } as Pick<QueueControl, K>;
 }
 
 /** Files of `queue_only_file`: those for all mail, and those for what goes to a remote host. */

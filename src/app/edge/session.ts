@@ -245,7 +245,12 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
   ): Promise<{ readonly reply: Reply; readonly result: Parameters<typeof log.rejection>[1] } | undefined> {
     const direct = directTerms();
     if (direct === undefined || asked) return undefined;
-    const callout = { ...directCallout, sender: transaction?.command.sender ?? null };
+    const sizeOctets = transaction?.command.params.declaredSize;
+    const callout = {
+      ...directCallout,
+      sender: transaction?.command.sender ?? null,
+      ...(sizeOctets === undefined ? {} : { sizeOctets }),
+    };
     const found = await verifier().verifyRecipient({ address, callout }, signal);
     if (found.kind === 'ok' || found.impossible === true) return undefined;
     if (found.kind === 'defer' && direct.defer === 'spool') return undefined;

@@ -22,12 +22,10 @@ export function createSmtpPool(options: Partial<PoolOptions> = {}): SmtpPool {
       open: (endpoint, o, signal) => connectSmtp(endpoint, signal === undefined ? o : { ...o, signal }),
       transaction: (session, message, o) => sendDialogue('smtp', session.capabilities, message, o),
       inquiry: (session, sender, recipients, o) =>
-        inquiryDialogue(
-          session.capabilities,
-          sender,
-          recipients,
-          o.commandTimeoutMs ?? defaultCommandTimeoutMs,
-        ),
+        inquiryDialogue(session.capabilities, sender, recipients, {
+          timeoutMs: o.commandTimeoutMs ?? defaultCommandTimeoutMs,
+          sizeOctets: o.inquirySizeOctets,
+        }),
       resetTimeoutMs: (o) => o.commandTimeoutMs ?? defaultCommandTimeoutMs,
       defaults: {},
     },
