@@ -57,7 +57,7 @@ const table = {
   transport: [folder('mail')],
   dsn: [folder('mail')],
   directory: [folder('mail')],
-  store: [folder('mail'), port('directory'), '^src/lmtp/server/', node],
+  store: [folder('mail'), port('directory'), '^src/lmtp/server/', folder('lmtp/client'), node],
   observe: [folder('mail'), '^src/queue/events\\.ts$', node],
   cli: [folder('mail'), node],
 };
@@ -81,11 +81,19 @@ const drivers = {
     node,
     'node_modules/(@types/)?(pg|mysql2|redis|ldapts)/',
   ],
-  directory: [folder('mail'), folder('net'), port('directory'), node],
+  directory: [
+    folder('mail'),
+    folder('net'),
+    '^src/directory/[^/]+\\.ts$',
+    // One place for connecting to a database: places of servers, packages that may be missing, pools, deadlines.
+    '^src/lookup/drivers/(ldap|ldap-query|ldap-session|mysql|octets|optional-package|pgsql|servers)\\.ts$',
+    node,
+    'node_modules/(@types/)?(pg|mysql2|ldapts)/',
+  ],
   store: [folder('mail'), folder('net'), port('store'), node, 'node_modules/koffi'],
 };
 /** Libraries outside driver folders: one module each. */
-const libraries = { expand: ['node_modules/koffi'] };
+const libraries = { expand: ['node_modules/koffi'], net: ['node_modules/koffi'] };
 
 const test = '/contract[^/]*\\.ts$';
 const row = (name, from, allowed) => ({

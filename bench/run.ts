@@ -176,12 +176,18 @@ async function store(link: 'tcp' | 'unix', rcpts: number): Promise<void> {
   const ours = await startMailchute(
     path.join(folder.path, 'ours'),
     'daemon_smtp_ports =',
-    `begin stores
+    `begin directories
+users:
+  driver = passwd_file
+  file = ${folder.path}/users
+  username_format = %Ln
+
+begin stores
 mailboxes:
   driver = maildir
   sockets = ${socket}
   listen = <; 127.0.0.1:${port}
-  passwd_file = ${folder.path}/users
+  directories = users
   maildir = ${folder.path}/ours/mail/$local_part_data
   mail_fsync = optimized
 `,

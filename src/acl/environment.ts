@@ -1,6 +1,7 @@
 /** What an ACL runs in. */
 import type { ExpandScope } from '../expand/scope.ts';
 import type { Lists } from '../list/match.ts';
+import type { HostFact } from '../list/model.ts';
 import type { Verifier, VerifyResult } from '../verify/verifier.ts';
 import type { Acl } from './ast.ts';
 import type { LogName } from './result.ts';
@@ -31,6 +32,8 @@ export interface SenderFailure {
   readonly kind: 'fail' | 'defer';
   readonly message: string;
   readonly logReason: string;
+  /** It is the postmaster of its domain who was refused. */
+  readonly postmaster: boolean;
   told: boolean;
 }
 
@@ -41,6 +44,14 @@ export function newAclMemory(): AclMemory {
   return { warned: new Set(), senders: new Map() };
 }
 
+/** The client's names. */
+export interface ClientNames {
+  /** Those that lead back to its address. */
+  names(): Promise<HostFact>;
+  /** Is this name in HELO the client's own (Exim manual, "helo_verify_hosts")? */
+  isNamed(helo: string): Promise<boolean>;
+}
+
 export interface AclEnvironment {
   readonly acls: ReadonlyMap<string, Acl>;
   readonly lists: Lists;
@@ -48,6 +59,8 @@ export interface AclEnvironment {
   readonly scope: ExpandScope;
   readonly phase: AclPhase;
   readonly verifier: Verifier;
+  /** Who speaks to us, by the DNS; absent where nobody does. */
+  readonly client?: ClientNames;
   readonly log: (entry: AclLogEntry) => void;
   readonly signal: AbortSignal;
   readonly memory: AclMemory;

@@ -75,5 +75,14 @@ function senderDetails({ env }: AclState, verdict: AclVerdict): string | undefin
     withHost: true,
     item: 'sender_verify_fail',
   });
-  return verdict === 'defer' ? undefined : `Verification failed for <${sender.address}>\n${sender.message}`;
+  if (verdict === 'defer') return undefined;
+  if (sender.postmaster)
+    return [
+      `Postmaster verification failed while checking <${sender.address}>`,
+      sender.message,
+      'Several RFCs state that you are required to have a postmaster',
+      'mailbox for each mail domain. This host does not accept mail',
+      'from domains whose servers reject the postmaster address.',
+    ].join('\n');
+  return `Verification failed for <${sender.address}>\n${sender.message}`;
 }

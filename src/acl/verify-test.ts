@@ -1,5 +1,5 @@
 /** `verify = ...` (Exim manual, "ACL conditions", "Address verification", "Additional parameters for callouts"). */
-import { isSyntaxError, parseAddress, type Address } from '../mail/address.ts';
+import { isSyntaxError, parseAddress, type Address, type ReversePath } from '../mail/address.ts';
 import { splitList } from '../mail/list-text.ts';
 import { parseTimeInterval } from '../mail/time-interval.ts';
 
@@ -10,32 +10,57 @@ export interface CalloutTest {
   readonly maxWaitMs: number;
   readonly deferOk: boolean;
   readonly noCache: boolean;
-  readonly mailFrom: 'null' | 'sender' | 'postmaster';
+  readonly random: boolean;
+  readonly postmaster?: { readonly sender: ReversePath; readonly full: boolean };
+  /** `mailfrom=`, of header_sender. */
+  readonly mailFrom: 'null' | 'sender' | 'postmaster' | Address;
 }
 
+/** What is verified by routing an address. */
+export type AddressSubject = 'recipient' | 'sender' | 'header_sender';
+/** What takes no options. */
+export type PlainSubject =
+  | 'header_syntax'
+  | 'header_names_ascii'
+  | 'not_blind'
+  | 'helo'
+  | 'reverse_host_lookup';
+
 export interface VerifyTest {
-  readonly what: 'recipient' | 'sender' | 'header_syntax';
+  readonly what: AddressSubject | PlainSubject;
   /** `sender=address`: verify this in place of the message's sender. */
   readonly address?: Address;
   /** A temporary failure of routing counts as success. */
   readonly deferOk: boolean;
   /** Tell the client nothing about why a sender did not verify. */
   readonly noDetails: boolean;
+  readonly successOnRedirect: boolean;
+  /** `not_blind/case_insensitive`. */
+  readonly caseless: boolean;
   readonly callout?: CalloutTest;
+  /** How long an answer about the quota is kept, by what it is. */
+  readonly quota?: { readonly positiveMs: number; readonly negativeMs: number };
 }
 
 const defaultTimeoutMs = 30_000;
 
-const otherTests = new Set([
-  'arc',
-  'certificate',
-  'csa',
-  'header_names_ascii',
+const addressSubjects: ReadonlySet<string> = new Set<AddressSubject>([
+  'recipient',
+  'sender',
   'header_sender',
-  'helo',
+]);
+const plainSubjects: ReadonlySet<string> = new Set<PlainSubject>([
+  'header_syntax',
+  'header_names_ascii',
   'not_blind',
+  'helo',
   'reverse_host_lookup',
 ]);
+const refused: ReadonlySet<string> = new Set(['arc', 'certificate', 'csa']);
+
+function isSubject<T extends string>(names: ReadonlySet<string>, name: string): name is T {
+  return names.has(name);
+}
 
 /** Reads the condition's value; a text is what is wrong with it, in Exim's words where Exim would refuse it too. */
 export function parseVerify(text: string): VerifyTest | string {
@@ -43,24 +68,30 @@ export function parseVerify(text: string): VerifyTest | string {
   const equals = first.indexOf('=');
   const what = (equals < 0 ? first : first.slice(0, equals)).trim();
   const given = equals < 0 ? undefined : first.slice(equals + 1).trim();
-  if (otherTests.has(what)) return `verify = ${what} is not supported`;
-  if (what === 'header_syntax') {
-    return given === undefined && options.length === 0
-      ? { what, deferOk: false, noDetails: false }
-      : `unexpected options in ACL condition "verify ${text}"`;
+  if (refused.has(what)) return `verify = ${what} is not supported`;
+  const unknown = `expected "sender[=address]", "recipient", "helo", "header_syntax", "header_sender", "header_names_ascii" or "reverse_host_lookup" at start of ACL condition "verify ${text}"`;
+  const plain = { deferOk: false, noDetails: false, successOnRedirect: false, caseless: false };
+  if (isSubject<PlainSubject>(plainSubjects, what)) {
+    if (given !== undefined) return unknown;
+    if (what === 'not_blind') {
+      const [option, ...more] = options;
+      if (option === undefined) return { what, ...plain };
+      return option === 'case_insensitive' && more.length === 0
+        ? { what, ...plain, caseless: true }
+        : `unknown option "${option}" in ACL condition "verify ${text}"`;
+    }
+    // As in Exim, what stands behind reverse_host_lookup is passed over.
+    return options.length === 0 || what === 'reverse_host_lookup'
+      ? { what, ...plain }
+      : `unexpected '/' found in "${text}" (this verify item has no options)`;
   }
-  if (what !== 'recipient' && what !== 'sender')
-    return `expected "sender[=address]" or "recipient" at start of ACL condition "verify ${text}"`;
+  if (!isSubject<AddressSubject>(addressSubjects, what)) return unknown;
   if (given !== undefined && what === 'recipient')
     return `"=" is not allowed after "recipient" in ACL condition "verify ${text}"`;
+  if (given !== undefined && what === 'header_sender') return unknown;
   const address = given === undefined ? undefined : readAddress(given);
   if (typeof address === 'string') return `${address} in ACL condition "verify ${text}"`;
-  let test: VerifyTest = {
-    what,
-    deferOk: false,
-    noDetails: false,
-    ...(address === undefined ? {} : { address }),
-  };
+  let test: VerifyTest = { what, ...plain, ...(address === undefined ? {} : { address }) };
   for (const option of options) {
     const next = withOption(test, option, text);
     if (typeof next === 'string') return next;
@@ -82,21 +113,40 @@ function withOption(test: VerifyTest, option: string, text: string): VerifyTest 
       return { ...test, deferOk: true };
     case 'no_details':
       return { ...test, noDetails: true };
-    case 'callout_defer_ok': {
-      const callout = test.callout ?? defaultCallout;
-      return { ...test, callout: { ...callout, deferOk: true } };
+    case 'success_on_redirect':
+      return { ...test, successOnRedirect: true };
+    case 'callout_defer_ok':
+      return { ...test, callout: { ...(test.callout ?? defaultCallout), deferOk: true } };
+    case 'check_postmaster': {
+      const postmaster = { sender: null, full: false };
+      return { ...test, callout: { ...(test.callout ?? defaultCallout), postmaster } };
     }
     case 'callout': {
       const callout = readCallout(option.slice(name.length).trimStart(), test, text);
       return typeof callout === 'string' ? callout : { ...test, callout };
     }
-    case 'check_postmaster':
     case 'quota':
-    case 'success_on_redirect':
-      return `option "${name}" is not supported in ACL condition "verify ${text}"`;
+      if (test.what !== 'recipient') return 'can only verify quota of recipient';
+      return withQuota(test, option.slice(name.length).trimStart(), text);
     default:
+      if (name.startsWith('callout')) return `'=' expected after "callout" in ACL condition "${text}"`;
       return `unknown option "${option}" in ACL condition "verify ${text}"`;
   }
+}
+
+/** `value` is empty or begins with `=` (Exim manual, "Quota caching"). */
+function withQuota(test: VerifyTest, value: string, text: string): VerifyTest | string {
+  let quota = { positiveMs: 300_000, negativeMs: 3_600_000 };
+  for (const option of value === '' ? [] : splitList(`<,${value.slice(1)}`)) {
+    const [name = '', time] = option.split('=').map((t) => t.trim());
+    const ms = time === undefined ? undefined : parseTimeInterval(time);
+    if (name === 'no_cache' && time === undefined) quota = { positiveMs: 0, negativeMs: 0 };
+    else if (name === 'cachepos' && ms !== undefined) quota = { ...quota, positiveMs: ms };
+    else if (name === 'cacheneg' && ms !== undefined) quota = { ...quota, negativeMs: ms };
+    else
+      return `expected cachepos=<time>, cacheneg=<time> or no_cache after "quota" in ACL condition "verify ${text}"`;
+  }
+  return { ...test, quota };
 }
 
 const defaultCallout: CalloutTest = {
@@ -105,6 +155,7 @@ const defaultCallout: CalloutTest = {
   maxWaitMs: 4 * defaultTimeoutMs,
   deferOk: false,
   noCache: false,
+  random: false,
   mailFrom: 'null',
 };
 
@@ -114,6 +165,8 @@ interface CalloutDraft {
   maxWaitMs?: number;
   deferOk: boolean;
   noCache: boolean;
+  random: boolean;
+  postmaster?: { readonly sender: ReversePath; readonly full: boolean };
   mailFrom: CalloutTest['mailFrom'];
 }
 
@@ -123,6 +176,8 @@ function readCallout(value: string, test: VerifyTest, text: string): CalloutTest
     timeoutMs: defaultTimeoutMs,
     deferOk: test.callout?.deferOk ?? false,
     noCache: false,
+    random: false,
+    ...(test.callout?.postmaster === undefined ? {} : { postmaster: test.callout.postmaster }),
     mailFrom: 'null',
   };
   const options = value === '' ? [] : splitList(`<,${value.slice(1)}`);
@@ -134,8 +189,6 @@ function readCallout(value: string, test: VerifyTest, text: string): CalloutTest
   return { ...draft, connectTimeoutMs, maxWaitMs };
 }
 
-const unsupportedCallout = new Set(['fullpostmaster', 'hold', 'postmaster', 'postmaster_mailfrom', 'random']);
-
 function readCalloutOption(
   draft: CalloutDraft,
   option: string,
@@ -146,26 +199,59 @@ function readCalloutOption(
   const name = (equals < 0 ? option : option.slice(0, equals)).trim();
   const value = equals < 0 ? undefined : option.slice(equals + 1).trim();
   const badTime = `bad time value in ACL condition "verify ${text}"`;
-  if (name === 'connect' || name === 'maxwait') {
-    const ms = value === undefined ? undefined : parseTimeInterval(value);
-    if (ms === undefined) return badTime;
-    if (name === 'connect') draft.connectTimeoutMs = ms;
-    else draft.maxWaitMs = ms;
-  } else if (name === 'mailfrom')
-    return `"mailfrom" is allowed as a callout option only for verify=header_sender (detected in ACL condition "${text}")`;
-  else if (unsupportedCallout.has(name))
-    return `callout option "${name}" is not supported in ACL condition "verify ${text}"`;
-  else if (value !== undefined) return badTime;
-  else if (name === 'defer_ok') draft.deferOk = true;
-  else if (name === 'no_cache') draft.noCache = true;
-  else if (name === 'use_sender' || name === 'use_postmaster') {
-    if (what === 'sender')
-      return `callout option "${name}" is for recipients only (detected in ACL condition "verify ${text}")`;
-    draft.mailFrom = name === 'use_sender' ? 'sender' : 'postmaster';
-  } else {
-    const ms = parseTimeInterval(name);
-    if (ms === undefined) return badTime;
-    draft.timeoutMs = ms;
+  switch (name) {
+    case 'connect':
+    case 'maxwait': {
+      const ms = value === undefined ? undefined : parseTimeInterval(value);
+      if (ms === undefined) return badTime;
+      if (name === 'connect') draft.connectTimeoutMs = ms;
+      else draft.maxWaitMs = ms;
+      return undefined;
+    }
+    case 'mailfrom': {
+      if (what !== 'header_sender')
+        return `"mailfrom" is allowed as a callout option only for verify=header_sender (detected in ACL condition "${text}")`;
+      const address = readAddress(value ?? '');
+      if (typeof address === 'string') return `${address} in ACL condition "verify ${text}"`;
+      draft.mailFrom = address;
+      return undefined;
+    }
+    case 'postmaster_mailfrom': {
+      const sender = value === undefined || value === '' ? null : readAddress(value);
+      if (typeof sender === 'string') return `${sender} in ACL condition "verify ${text}"`;
+      draft.postmaster = { sender, full: draft.postmaster?.full ?? false };
+      return undefined;
+    }
   }
-  return undefined;
+  if (value !== undefined) return badTime;
+  switch (name) {
+    case 'defer_ok':
+      draft.deferOk = true;
+      return undefined;
+    case 'no_cache':
+      draft.noCache = true;
+      return undefined;
+    case 'random':
+      draft.random = true;
+      return undefined;
+    case 'postmaster':
+    case 'fullpostmaster':
+      draft.postmaster = { sender: null, full: name === 'fullpostmaster' };
+      return undefined;
+    // Connections are kept for the next question and for the delivery anyway.
+    case 'hold':
+      return undefined;
+    case 'use_sender':
+    case 'use_postmaster':
+      if (what !== 'recipient')
+        return `callout option "${name}" is for recipients only (detected in ACL condition "verify ${text}")`;
+      draft.mailFrom = name === 'use_sender' ? 'sender' : 'postmaster';
+      return undefined;
+    default: {
+      const ms = parseTimeInterval(name);
+      if (ms === undefined) return badTime;
+      draft.timeoutMs = ms;
+      return undefined;
+    }
+  }
 }

@@ -2,6 +2,9 @@
 import { formatAddress, type Address, type Domain, type LocalPart } from '../mail/address.ts';
 import type { Awaitable } from '../expand/scope.ts';
 import type { CalloutOptions, VerifyRequest, VerifyResult } from '../verify/verifier.ts';
+import { assertNever } from '../mail/assert-never.ts';
+import type { HeaderField } from '../mail/headers.ts';
+import { blindFault, headerNameFault, headerSenders } from './header-checks.ts';
 import { headerSyntaxFault } from './header-syntax.ts';
 import { maxRemembered } from './environment.ts';
 import { fail, type AclState, type Outcome } from './state.ts';
@@ -9,19 +12,91 @@ import { messagePhases, phases } from './tables.ts';
 import type { CalloutTest, VerifyTest } from './verify-test.ts';
 
 export function runVerify(state: AclState, test: VerifyTest, warns: boolean): Awaitable<Outcome> {
-  if (test.what === 'header_syntax') return verifyHeaderSyntax(state);
-  return test.what === 'recipient' ? verifyRecipient(state, test, warns) : verifySender(state, test, warns);
+  switch (test.what) {
+    case 'recipient':
+      return verifyRecipient(state, test, warns);
+    case 'sender':
+      return verifySender(state, test, warns);
+    case 'header_sender':
+      return verifyHeaderSender(state, test, warns);
+    case 'header_syntax':
+      return verifyHeader(state, test, headerSyntaxFault);
+    case 'header_names_ascii':
+      return verifyHeader(state, test, headerNameFault);
+    case 'not_blind': {
+      const recipients = state.scope.message?.recipients ?? [];
+      return verifyHeader(state, test, (fields) => blindFault(fields, recipients, test.caseless));
+    }
+    case 'helo':
+      return verifyHelo(state);
+    case 'reverse_host_lookup':
+      return verifyReverseLookup(state);
+    default:
+      return assertNever(test.what);
+  }
 }
 
-function verifyHeaderSyntax(state: AclState): Outcome {
+function noHeader(state: AclState, { what }: VerifyTest): Outcome {
+  return fail(state, `cannot verify ${what} in ACL for ${phases[state.env.phase].title}`);
+}
+
+function verifyHeader(
+  state: AclState,
+  test: VerifyTest,
+  faultOf: (fields: readonly HeaderField[]) => string | undefined,
+): Outcome {
   const headers = state.scope.message?.headers;
-  if (headers === undefined)
-    return fail(state, `cannot verify header in ACL for ${phases[state.env.phase].title}`);
-  const fault = headerSyntaxFault(headers());
+  if (headers === undefined) return noHeader(state, test);
+  const fault = faultOf(headers());
   if (fault === undefined) return 'ok';
   // The client is told only what `message` says.
   state.logMessage = state.facts.verifyMessage = fault;
   return 'fail';
+}
+
+/** One of the header lines Sender, Reply-To and From must name somebody to whom a bounce could go. */
+async function verifyHeaderSender(state: AclState, test: VerifyTest, warns: boolean): Promise<Outcome> {
+  const headers = state.scope.message?.headers;
+  if (headers === undefined) return noHeader(state, test);
+  let deferred = false;
+  for (const one of headerSenders(headers())) {
+    if ('fault' in one) {
+      state.logMessage = state.facts.verifyMessage = one.fault;
+      return 'fail';
+    }
+    const result = await askAboutSender(state, test, one.address);
+    if (result.kind === 'ok') return 'ok';
+    if (result.kind === 'defer') {
+      if (test.deferOk || (result.stage !== 'route' && test.callout?.deferOk === true)) return 'ok';
+      deferred = true;
+    }
+  }
+  state.logMessage = deferred
+    ? 'all attempts to verify a sender in a header line deferred'
+    : 'there is no valid sender in any header line';
+  state.facts.verifyMessage = state.logMessage;
+  if (warns) state.userMessage = undefined;
+  return deferred ? 'defer' : 'fail';
+}
+
+/** Does the name in HELO lead to the client, or the client's address to that name? */
+async function verifyHelo({ env, scope }: AclState): Promise<Outcome> {
+  const helo = scope.connection?.helo;
+  if (helo === undefined || env.client === undefined) return 'fail';
+  return (await env.client.isNamed(helo)) ? 'ok' : 'fail';
+}
+
+async function verifyReverseLookup(state: AclState): Promise<Outcome> {
+  const { client } = state.env;
+  if (client === undefined)
+    return fail(state, `cannot verify reverse_host_lookup in ACL for ${phases[state.env.phase].title}`);
+  const names = await client.names();
+  if (names.kind === 'found') return 'ok';
+  const why = names.kind === 'defer' ? names.reason : 'failed to find host name from IP address';
+  const how = names.kind === 'defer' ? 'deferred' : 'failed';
+  state.logMessage = `host lookup ${how} for reverse lookup check (${why})`;
+  state.facts.verifyMessage = state.logMessage;
+  return names.kind === 'defer' ? 'defer' : 'fail';
 }
 
 function verifyRecipient(state: AclState, test: VerifyTest, warns: boolean): Awaitable<Outcome> {
@@ -35,6 +110,8 @@ function verifyRecipient(state: AclState, test: VerifyTest, warns: boolean): Awa
   };
   return env.verifier.verifyRecipient(request(state, test, subject), env.signal).then((result) => {
     if (result.kind === 'ok') {
+      // Exim sets it though nothing failed: the server takes any local part.
+      if (result.random === true) state.facts.recipientVerifyFailure = 'random';
       if (result.addressData !== undefined) address.addressData = result.addressData;
       if (result.via !== 'route' && test.callout?.deferOk !== true) {
         // The place where mail for it goes knows this recipient (Exim manual, "Callout verification"); with defer_ok it
@@ -61,13 +138,22 @@ function verifySender(state: AclState, test: VerifyTest, warns: boolean): Awaita
   const subject = test.address ?? scope.message?.sender ?? null;
   // A bounce has no sender to verify.
   if (subject === null) return 'ok';
+  const result = askAboutSender(state, test, subject);
+  return result instanceof Promise
+    ? result.then((r) => senderOutcome(state, test, subject, r, warns))
+    : senderOutcome(state, test, subject, result, warns);
+}
+
+/** Asked once a message for each address and set of options. */
+function askAboutSender(state: AclState, test: VerifyTest, subject: Address): Awaitable<VerifyResult> {
+  const { memory, verifier, signal } = state.env;
   const key = `${formatAddress(subject)} ${JSON.stringify(test.callout ?? null)}`;
-  const known = env.memory.senders.get(key);
-  if (known !== undefined) return senderOutcome(state, test, subject, known, warns);
-  return env.verifier.verifySender(request(state, test, subject), env.signal).then((result) => {
-    if (env.memory.senders.size >= maxRemembered) env.memory.senders.clear();
-    env.memory.senders.set(key, result);
-    return senderOutcome(state, test, subject, result, warns);
+  const known = memory.senders.get(key);
+  if (known !== undefined) return known;
+  return verifier.verifySender(request(state, test, subject), signal).then((result) => {
+    if (memory.senders.size >= maxRemembered) memory.senders.clear();
+    memory.senders.set(key, result);
+    return result;
   });
 }
 
@@ -78,7 +164,10 @@ function senderOutcome(
   result: VerifyResult,
   warns: boolean,
 ): Outcome {
-  if (result.kind === 'ok') return 'ok';
+  if (result.kind === 'ok') {
+    if (result.random === true) state.facts.senderVerifyFailure = 'random';
+    return 'ok';
+  }
   const { facts, env } = state;
   facts.senderVerifyFailure = failureWord(result);
   const message = result.reply.lines.join('\n');
@@ -96,6 +185,7 @@ function senderOutcome(
       kind: result.kind,
       message,
       logReason: result.logReason,
+      postmaster: result.stage === 'postmaster',
       told: test.noDetails,
     };
   else if (test.noDetails) earlier.told = true;
@@ -123,19 +213,45 @@ function failure(
 }
 
 function failureWord(result: Exclude<VerifyResult, { kind: 'ok' }>): string {
-  if (result.stage === 'route') return 'route';
-  return result.stage === 'rcpt' ? 'recipient' : 'mail';
+  switch (result.stage) {
+    case 'route':
+    case 'mail':
+    case 'postmaster':
+    case 'quota':
+      return result.stage;
+    case 'rcpt':
+      return 'recipient';
+    case 'connect':
+      return 'mail';
+    default:
+      return assertNever(result.stage);
+  }
 }
 
 function request(state: AclState, test: VerifyTest, address: Address): VerifyRequest {
-  return test.callout === undefined ? { address } : { address, callout: calloutOptions(state, test.callout) };
+  const size = declaredSize(state);
+  return {
+    address,
+    ...(test.callout === undefined ? {} : { callout: calloutOptions(state, test.callout, size) }),
+    ...(test.quota === undefined ? {} : { quota: { ...test.quota, ...size } }),
+    ...(test.successOnRedirect ? { successOnRedirect: true } : {}),
+  };
 }
 
-function calloutOptions({ scope }: AclState, { mailFrom, ...given }: CalloutTest): CalloutOptions {
+function declaredSize({ scope }: AclState): { readonly sizeOctets?: number } {
   const declared = scope.message?.declaredSize ?? -1;
-  const callout = declared < 0 ? given : { ...given, sizeOctets: declared };
+  return declared < 0 ? {} : { sizeOctets: declared };
+}
+
+function calloutOptions(
+  { scope }: AclState,
+  { mailFrom, ...given }: CalloutTest,
+  size: { readonly sizeOctets?: number },
+): CalloutOptions {
+  const callout = { ...given, ...size };
   if (mailFrom === 'null') return { ...callout, sender: null };
   if (mailFrom === 'sender') return { ...callout, sender: scope.message?.sender ?? null };
+  if (mailFrom !== 'postmaster') return { ...callout, sender: mailFrom };
   return {
     ...callout,
     sender: { local: 'postmaster' as LocalPart, domain: scope.main.qualifyDomain as Domain },

@@ -1,20 +1,15 @@
 /** `-bt`, `-bv` and `-bvs`: what routers make of addresses, in Exim's form (Exim manual, "The Exim command line"). */
 import { createInterface } from 'node:readline/promises';
 import type { EximArguments } from '../cli/exim-arguments.ts';
-import {
-  type Address,
-  type Domain,
-  formatAddress,
-  isSyntaxError,
-  parseAddress,
-  type ReversePath,
-} from '../mail/address.ts';
+import { type Address, formatAddress } from '../mail/address.ts';
 import type { RouteHost } from '../mail/route-host.ts';
-import { extractAddress } from '../router/drivers/extract-address.ts';
+import { extractParts } from '../mail/extract-address.ts';
 import type { RouteEnvironment, RouteMode } from '../router/environment.ts';
 import { type Leaf, route, routeAll } from '../router/route.ts';
+import { withTestedAclCalls } from './acl-test-calls.ts';
 import { chooseConfigFile } from './config-file.ts';
 import { loadOrComplain } from './load-or-complain.ts';
+import { commandSender, noMessage } from './no-message.ts';
 import type { Program } from './program.ts';
 import { childRewriter } from './edge/rewriting.ts';
 import { makeRouters } from './routers.ts';
@@ -50,8 +45,11 @@ export async function testAddresses(
 }
 
 function environment(program: Program, mode: RouteMode, sender: string | undefined): RouteEnvironment {
-  const { model, main, services } = program;
-  const rewriteChild = childRewriter(program.rewriteRules, (text) => console.error(`LOG: MAIN\n  ${text}`));
+  const { model, main } = program;
+  const log = (titles: string, line: string): void => console.error(`LOG: ${titles}\n  ${line}`);
+  const from = mode === 'verify-sender' ? null : commandSender(sender, main.qualifyDomain);
+  const services = withTestedAclCalls(program, log);
+  const rewriteChild = childRewriter(program.rewriteRules, (text) => log('MAIN', text));
   const local = new Map(model.transports.map((t) => [t.name, { local: t.driver !== 'smtp' }]));
   return {
     routers: makeRouters(model, { main, services }),
@@ -59,18 +57,12 @@ function environment(program: Program, mode: RouteMode, sender: string | undefin
     services,
     mode,
     ...(rewriteChild === undefined ? {} : { rewriteChild }),
-    sender: mode === 'verify-sender' ? null : senderOf(sender, main.qualifyDomain),
+    sender: from,
+    message: noMessage(from),
     transport: (name) => local.get(name),
-    note: (text) => console.error(`LOG: MAIN\n  ${text}`),
-    problem: (text) => console.error(`LOG: MAIN PANIC\n  ${text}`),
+    note: (text) => log('MAIN', text),
+    problem: (text) => log('MAIN PANIC', text),
   };
-}
-
-function senderOf(text: string | undefined, qualifyDomain: string): ReversePath {
-  if (text === undefined || text === '') return null;
-  const address = parseAddress(text);
-  if (isSyntaxError(address)) return null;
-  return address.domain === '' ? { ...address, domain: qualifyDomain as Domain } : address;
 }
 
 async function testAddress(
@@ -80,7 +72,7 @@ async function testAddress(
   seen: Set<string>,
   print: Print,
 ): Promise<Badness> {
-  const found = extractAddress(text);
+  const found = extractParts(text);
   if (!('local' in found)) {
     print(`syntax error: ${'error' in found ? found.error : 'empty address'}`);
     return 2;

@@ -2,16 +2,12 @@
 import { readFileSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import type { Readable, Writable } from 'node:stream';
-import { findAcl } from '../acl/find.ts';
-import { runAcl } from '../acl/run.ts';
-import { newAclMemory } from '../acl/environment.ts';
 import { createMacros, type Macros } from '../config/macros.ts';
 import { expandText } from '../expand/expand.ts';
-import type { BodyFacts, ExpandScope, ExpandServices, ExtraValue, MessageFacts } from '../expand/scope.ts';
-import { isSyntaxError, parseAddress } from '../mail/address.ts';
+import type { BodyFacts, ExpandScope, ExtraValue, MessageFacts } from '../expand/scope.ts';
 import { parseHeaderFields } from '../mail/headers.ts';
-import { replyFromText } from '../mail/reply.ts';
-import type { VerifyResult } from '../verify/verifier.ts';
+import { withTestedAclCalls } from './acl-test-calls.ts';
+import { commandSender, noMessage } from './no-message.ts';
 import type { Program } from './program.ts';
 import { errorText } from '../mail/error-text.ts';
 
@@ -127,20 +123,12 @@ function readMessage(file: string): MessageText | string {
 
 /** Nobody is connected: the sender is the user who runs the command. */
 function expandScope(program: Program, text: MessageText | undefined): ExpandScope {
-  const { main, services } = program;
+  const { main } = program;
   const { username } = userInfo();
-  const parsed = parseAddress(`${username}@${main.qualifyDomain}`);
   const fields = text === undefined ? undefined : parseHeaderFields(text.headers);
   const message: MessageFacts = {
-    sender: isSyntaxError(parsed) ? null : parsed,
-    senderClean: true,
-    declaredSize: 0,
-    size: text?.size ?? 0,
-    bodyIs8bit: false,
-    recipients: [],
-    rcptCount: 0,
-    receivedAtMs: text === undefined ? 0 : Date.now(),
-    variables: new Map(),
+    ...noMessage(commandSender(undefined, main.qualifyDomain)),
+    ...(text === undefined ? {} : { size: text.size, receivedAtMs: Date.now() }),
     ...(fields === undefined ? {} : { headers: () => fields }),
     ...(text === undefined ? {} : { body: () => bodyFacts(text, main.messageBodyVisible ?? 500) }),
   };
@@ -154,7 +142,7 @@ function expandScope(program: Program, text: MessageText | undefined): ExpandSco
     main,
     message,
     extra,
-    services: { ...services, callAcl: (name, args, scope) => callAcl(program, name, args, scope) },
+    services: withTestedAclCalls(program),
   };
 }
 
@@ -168,39 +156,5 @@ function bodyFacts({ headers, body }: MessageText, visibleOctets: number): BodyF
     zeroOctets: body.split('\0').length - 1,
     longestLine: Math.max(...all.map((l) => l.length)),
     blankLine: true,
-  };
-}
-
-const cannotVerify: VerifyResult = {
-  kind: 'defer',
-  stage: 'route',
-  reply: replyFromText(451, undefined, 'nothing is verified in expansion tests'),
-  logReason: 'nothing is verified in expansion tests',
-};
-const verify = (): Promise<VerifyResult> => Promise.resolve(cannotVerify);
-
-/** `${acl`: ACLs run as they would for a recipient, without a client. */
-async function callAcl(
-  program: Program,
-  name: string,
-  args: readonly string[],
-  scope: ExpandScope,
-): Promise<Awaited<ReturnType<NonNullable<ExpandServices['callAcl']>>>> {
-  if (findAcl(program.acls, name).kind === 'broken') return { verdict: 'error', message: '' };
-  const result = await runAcl(name, {
-    acls: program.acls,
-    lists: program.lists,
-    scope: { ...scope, acl: { args } },
-    phase: 'rcpt',
-    verifier: { verifyRecipient: verify, verifySender: verify },
-    log: (entry) => console.error(entry.text),
-    signal: new AbortController().signal,
-    memory: newAclMemory(),
-  });
-  const { verdict } = result;
-  return {
-    verdict:
-      verdict === 'accept' || verdict === 'discard' ? 'accept' : verdict === 'defer' ? 'defer' : 'deny',
-    message: result.userMessage ?? '',
   };
 }

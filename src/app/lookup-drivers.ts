@@ -5,6 +5,7 @@ import { createDnsdb } from '../lookup/drivers/dnsdb.ts';
 import { createDsearch } from '../lookup/drivers/dsearch.ts';
 import { createJson } from '../lookup/drivers/json.ts';
 import { createLdap } from '../lookup/drivers/ldap.ts';
+import type { LdapOptions } from '../lookup/drivers/ldap-session.ts';
 import { createLsearch } from '../lookup/drivers/lsearch.ts';
 import { createMysql } from '../lookup/drivers/mysql.ts';
 import { createPasswd } from '../lookup/drivers/passwd.ts';
@@ -45,15 +46,20 @@ export function makeLookupDrivers(
     createPgsql(options.pgsql_servers ?? []),
     createMysql(options.mysql_servers ?? []),
     createRedis(options.redis_servers ?? []),
-    ...createLdap({
-      defaultServers: options.ldap_default_servers ?? [],
-      caCertFile: options.ldap_ca_cert_file,
-      certFile: options.ldap_cert_file,
-      certKey: options.ldap_cert_key,
-      requireCert: options.ldap_require_cert,
-      startTls: options.ldap_start_tls,
-    }),
+    ...createLdap(ldapOptions(options)),
   ];
+}
+
+/** For lookups and for the condition `ldapauth`. */
+export function ldapOptions(options: MainOptions): LdapOptions {
+  return {
+    defaultServers: options.ldap_default_servers ?? [],
+    caCertFile: options.ldap_ca_cert_file,
+    certFile: options.ldap_cert_file,
+    certKey: options.ldap_cert_key,
+    requireCert: options.ldap_require_cert,
+    startTls: options.ldap_start_tls,
+  };
 }
 
 /** Asks the machine's resolvers, as often and as long as `dns_retry` and `dns_retrans` say where they are set. */

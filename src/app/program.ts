@@ -13,6 +13,8 @@ import { splitList } from '../mail/list-text.ts';
 import { parseRetryRule, type RetryRule } from '../retry/rules.ts';
 import { parseRewriteRule, type RewriteRule } from '../rewrite/rules.ts';
 import { aclMacros } from './acl-macros.ts';
+import { brokenDirectories } from './store/check-directories.ts';
+import { brokenQuotas } from './store/check-quotas.ts';
 import { makeScopeParts, type ScopeParts } from './scope.ts';
 
 export interface Program extends ScopeParts {
@@ -54,7 +56,8 @@ export function loadProgram(file: string, defines: ReadonlyMap<string, string>):
     if ('rule' in parsed) rewriteRules.push(parsed.rule);
     else all.push(parsed.diagnostic);
   }
-  all.push(...brokenRewriting(checked));
+  all.push(...brokenRewriting(checked), ...brokenDirectories(checked.directories));
+  all.push(...brokenQuotas(checked.stores));
   const told = inFileOrder(oncePerPlace(all), sources);
   if (model === undefined || told.some((d) => d.severity === 'error'))
     return { program: undefined, diagnostics: told, sources };
@@ -74,7 +77,7 @@ function oncePerPlace(diagnostics: readonly Diagnostic[]): Diagnostic[] {
   });
 }
 
-const aclOptions = ['connect', 'helo', 'mail', 'rcpt', 'predata', 'data', 'quit', 'vrfy'] as const;
+const aclOptions = ['connect', 'helo', 'mail', 'rcpt', 'predata', 'data', 'quit', 'notquit', 'vrfy'] as const;
 
 function aclUses(model: Pick<Checked, 'mainGiven'>): AclUse[] {
   return aclOptions.flatMap((phase) => {
@@ -84,12 +87,12 @@ function aclUses(model: Pick<Checked, 'mainGiven'>): AclUse[] {
   });
 }
 
-/** Named lists and the list options of routers: what cannot match is told now, not when mail comes. */
-function brokenLists(model: Pick<Checked, 'lists' | 'routers'>): Diagnostic[] {
+/** Named lists and the list options of routers and stores: what cannot match is told now, not when mail comes. */
+function brokenLists(model: Pick<Checked, 'lists' | 'routers' | 'stores'>): Diagnostic[] {
   const named = Object.values(model.lists).flatMap((lists) =>
     [...lists.values()].map((l) => tell(l.kind, l.text)),
   );
-  const routers = model.routers.flatMap(({ given }) =>
+  const routers = [...model.routers, ...model.stores].flatMap(({ given }) =>
     routerLists.flatMap(([option, kind]) =>
       (given.get(option)?.sources ?? []).map((text) => tell(kind, text)),
     ),
@@ -113,6 +116,8 @@ const routerLists: readonly (readonly [option: string, kind: MatchKind])[] = [
   ['domains', 'domain'],
   ['local_parts', 'local_part'],
   ['senders', 'address'],
+  ['allowed_hosts', 'host'],
+  ['trusted_hosts', 'host'],
 ];
 
 function tell(kind: MatchKind, { text, position }: SourceText): Diagnostic[] {

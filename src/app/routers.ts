@@ -13,6 +13,7 @@ import { createLocalHosts, type IsLocalAddress } from '../router/drivers/local-h
 import { createLocalMachine } from '../router/drivers/local-machine.ts';
 import { createManualrouteRouter, type ManualrouteOptions } from '../router/drivers/manualroute.ts';
 import { createRedirectRouter, type RedirectOptions } from '../router/drivers/redirect.ts';
+import { hostsOf, parseHostList } from '../router/drivers/route-rule.ts';
 import type { ConfiguredRouter, RouterOptions } from '../router/options.ts';
 import { inList } from '../router/preconditions.ts';
 import { type LocalMachine, parseSelf } from '../router/router.ts';
@@ -168,6 +169,8 @@ function genericOptions(instance: RouterInstance): RouterOptions {
     checkLocalUser: o.check_local_user,
     condition: o.condition,
     errorsTo: o.errors_to,
+    fallbackHosts:
+      o.fallback_hosts === undefined ? undefined : hostsOf(parseHostList(joinList(o.fallback_hosts))),
     failVerifyRecipient: o.fail_verify_recipient,
     failVerifySender: o.fail_verify_sender,
     domains: o.domains,

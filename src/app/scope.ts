@@ -8,8 +8,9 @@ import type { ExpandScope, ExpandServices, MainFacts } from '../expand/scope.ts'
 import { createLists, thisMachine, type Lists } from '../list/match.ts';
 import type { HostFact } from '../list/model.ts';
 import { createLookups } from '../lookup/lookups.ts';
-import { makeDnsClient, makeLookupDrivers } from './lookup-drivers.ts';
+import { ldapOptions, makeDnsClient, makeLookupDrivers } from './lookup-drivers.ts';
 import { mailHosts } from './mail-hosts.ts';
+import { makePasswordChecks } from './password-checks.ts';
 
 export interface ScopeParts {
   readonly main: MainFacts;
@@ -60,6 +61,7 @@ export function makeScopeParts(model: ConfigModel, hostname: string): ScopeParts
   const services: ExpandServices = {
     lookup,
     matchList: lists.matchList,
+    checkPassword: makePasswordChecks(ldapOptions(options), primaryHostname),
     namedList(kind, name) {
       const kinds = kind === undefined ? (['domain', 'host', 'address', 'local_part'] as const) : [kind];
       return kinds.map((k) => model.lists[k].get(name)?.text.text).find((text) => text !== undefined);
@@ -87,7 +89,8 @@ export function expandAtStart(text: string, scope: ExpandScope): string {
   );
 }
 
-async function addressesOf(name: string): Promise<HostFact> {
+/** Addresses of a name, as the system resolves it. */
+export async function addressesOf(name: string): Promise<HostFact> {
   return withDeadline(
     lookupName(name, { all: true }).then((found) => found.map((entry) => entry.address)),
     name,

@@ -1,7 +1,8 @@
 /** `bin/exim -brw`: how the rewriting rules change an address, for each place where it may stand. */
-import { extractAddress } from '../rewrite/extract-address.ts';
+import { extractAddress } from '../mail/extract-address.ts';
 import { rewriteAddress } from '../rewrite/rewrite.ts';
 import { commonPlaces, type RewritePlace } from '../rewrite/rules.ts';
+import { noMessage } from './no-message.ts';
 import type { Program } from './program.ts';
 
 const labelWidth = 8;
@@ -13,7 +14,8 @@ export async function testRewrite(
   problem: (text: string) => void,
 ): Promise<readonly string[]> {
   if (rules.length === 0) return ['No rewrite rules are defined'];
-  const context = { rules, scope: { main, services }, problem };
+  const message = noMessage(null);
+  const context = { rules, scope: { main, services, message }, problem };
   const exists = (wanted: (place: RewritePlace) => boolean): boolean =>
     rules.some((rule) => [...rule.places].some(wanted));
   const out: string[] = [];

@@ -3,6 +3,7 @@ import type { EximArguments } from '../cli/exim-arguments.ts';
 import { isSyntaxError, parseAddress, type ReversePath } from '../mail/address.ts';
 import { chooseConfigFile } from './config-file.ts';
 import { loadOrComplain } from './load-or-complain.ts';
+import { withTestedAclCalls } from './acl-test-calls.ts';
 import { testRetry } from './test-retry.ts';
 import { testRewrite } from './test-rewrite.ts';
 
@@ -27,7 +28,7 @@ export async function testRules(a: EximArguments): Promise<number> {
     print(['-brw needs an address argument']);
     return 1;
   }
-  print(await testRewrite(program, address, tell));
+  print(await testRewrite({ ...program, services: withTestedAclCalls(program) }, address, tell));
   return 0;
 }
 

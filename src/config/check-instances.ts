@@ -1,5 +1,5 @@
 /** Checks of routers, transports and stores that go beyond one option. */
-import { checkDirectory, checkUsersOfStore } from './check-directories.ts';
+import { checkDirectory, checkUnused, checkUsersOfStore } from './check-directories.ts';
 import { splitList } from '../mail/list-text.ts';
 import type { SourceText } from '../mail/diagnostic.ts';
 import { parseSet, setItems } from '../mail/set-items.ts';
@@ -16,7 +16,7 @@ import {
   transportSection,
 } from './options/tables.ts';
 import type { Report } from './report.ts';
-import { didYouMean } from './suggest.ts';
+import { didYouMean } from '../mail/suggest.ts';
 
 type CheckLists = (given: GivenOptions, table: OptionTable) => void;
 
@@ -56,6 +56,7 @@ export function checkInstances(
     checkUsersOfStore(store, model.directories, names.directories, report);
   });
   each(directorySection, model.directories, (directory) => checkDirectory(directory, report));
+  checkUnused(model.directories, model.stores, report);
 }
 
 function textOf(instance: CheckedInstance, option: string): SourceText | undefined {
@@ -238,6 +239,14 @@ function checkStore(store: CheckedInstance, report: Report): void {
         );
     }
   }
+  const locks = textOf(store, 'mbox_write_locks');
+  const kinds = splitList(locks?.text ?? '');
+  const known = kinds.length > 0 && kinds.every((k) => ['dotlock', 'fcntl', 'flock'].includes(k));
+  if (locks !== undefined && !known)
+    report.error(
+      locks.position,
+      `${name} store: mbox_write_locks must name some of dotlock, fcntl and flock`,
+    );
   if (given.has('tls_certificate')) return;
   for (const option of ['tls_listen', 'tls_privatekey', 'tls_require_ciphers']) {
     const at = given.get(option)?.position;

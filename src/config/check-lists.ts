@@ -6,7 +6,7 @@ import { positionAt, sliceSource } from '../mail/source-text.ts';
 import type { NamedList } from './model.ts';
 import type { Report } from './report.ts';
 import { nameAt, skipSpace } from './setting.ts';
-import { didYouMean } from './suggest.ts';
+import { didYouMean } from '../mail/suggest.ts';
 
 export type ListNames = Readonly<Record<MatchKind, ReadonlyMap<string, NamedList>>>;
 

@@ -11,17 +11,13 @@ import type { OptionTable } from './options/table.ts';
 import { mainOptions } from './options/tables.ts';
 import type { Report } from './report.ts';
 import { parseSlowDown } from './slow-down.ts';
-import { didYouMean } from './suggest.ts';
+import { didYouMean } from '../mail/suggest.ts';
 
 /**
  * @param names of all routers, transports and directories that the file has, those left out for their errors included, so that one
  *   error does not cause others
  */
-export function checkModel(
-  model: Checked,
-  names: InstanceNames,
-  report: Report,
-): void {
+export function checkModel(model: Checked, names: InstanceNames, report: Report): void {
   checkAclNames(model, report);
   const selector = model.mainGiven.get('log_selector')?.sources[0];
   if (selector !== undefined) checkLogSelector(selector, report);

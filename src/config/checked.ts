@@ -3,7 +3,8 @@ import type { SourcePosition } from '../mail/diagnostic.ts';
 import type { ConfigModel, GivenOptions } from './model.ts';
 
 /** What the model holds before it is known to be right; instances that are wrong in themselves are not in it. */
-export interface Checked extends Omit<ConfigModel, 'routers' | 'transports' | 'authenticators' | 'stores' | 'directories'> {
+export interface Checked
+  extends Omit<ConfigModel, 'routers' | 'transports' | 'authenticators' | 'stores' | 'directories'> {
   readonly routers: readonly CheckedInstance[];
   readonly transports: readonly CheckedInstance[];
   readonly authenticators: readonly CheckedInstance[];

@@ -8,7 +8,7 @@ import { aliases, type DriverSpec, type SectionSpec } from './options/tables.ts'
 import type { Report } from './report.ts';
 import type { RawInstance } from './sections.ts';
 import type { Setting } from './setting.ts';
-import { didYouMean } from './suggest.ts';
+import { didYouMean } from '../mail/suggest.ts';
 import { readString } from './text-value.ts';
 
 /** An instance before its driver is known to the compiler. */

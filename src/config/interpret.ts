@@ -10,7 +10,7 @@ import type { AnyValue, OptionSpec, OptionTable, OptionValues } from './options/
 import { formatValue } from './print.ts';
 import type { Report } from './report.ts';
 import type { Setting } from './setting.ts';
-import { didYouMean } from './suggest.ts';
+import { didYouMean } from '../mail/suggest.ts';
 import { defaultValue, readValue, type ReadValue } from './values.ts';
 
 /** Where the options of a setting are looked for. */

@@ -4,7 +4,7 @@ import { positionAt } from '../mail/source-text.ts';
 import { isNameCharacter } from './lines.ts';
 import type { Report } from './report.ts';
 import { skipSpace } from './setting.ts';
-import { didYouMean } from './suggest.ts';
+import { didYouMean } from '../mail/suggest.ts';
 
 /** Selected where the option does not say otherwise. */
 const onByDefault = [
@@ -79,15 +79,21 @@ const synonyms: ReadonlyMap<string, string> = new Map([['rejected_headers', 'rej
 export const obeyedLogSelectors: readonly LogSelector[] = [
   '8bitmime',
   'acl_warn_skipped',
+  'address_rewrite',
+  'all_parents',
   'arguments',
   'connection_reject',
+  'delay_delivery',
   'deliver_time',
   'delivery_size',
+  'host_lookup_failed',
   'incoming_interface',
   'incoming_port',
   'lost_incoming_connection',
   'millisec',
   'msg_id',
+  'msg_id_created',
+  'outgoing_interface',
   'outgoing_port',
   'pid',
   'pipelining',
@@ -114,19 +120,12 @@ export const obeyedLogSelectors: readonly LogSelector[] = [
 
 /** Selectors of what does not happen here, so that either setting logs the same: nothing. */
 export const idleLogSelectors: readonly LogSelector[] = [
-  'address_rewrite',
-  'all_parents',
-  'delay_delivery',
   'dkim',
   'dkim_verbose',
-  'dnssec',
+  'dnslist_defer',
   'etrn',
-  'host_lookup_failed',
   'ident_timeout',
-  'msg_id_created',
   'proxy',
-  'queue_time_exclusive',
-  'skip_delivery',
   'smtp_mailauth',
   'tls_certificate_verified',
   'tls_cipher',

@@ -91,8 +91,8 @@ test('what log_selector cannot be', () => {
   };
   assert.deepEqual(said('pid'), ['error 10 malformed log_selector setting: + or - expected but found "pid"']);
   assert.deepEqual(said('+pid +pod'), ['error 15 unknown log_selector setting: +pod']);
-  assert.deepEqual(said('+outgoing_interface -outgoing_interface'), [
-    'note 10 log_selector +outgoing_interface has no effect: the logs do not tell it yet',
+  assert.deepEqual(said('+skip_delivery -outgoing_interface'), [
+    'note 10 log_selector +skip_delivery has no effect: the logs do not tell it yet',
   ]);
 });
 

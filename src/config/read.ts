@@ -105,7 +105,10 @@ export function readConfig(file: string, options: ReadOptions = {}): ReadResult 
   };
 }
 
-type Built = Omit<Checked, 'routers' | 'transports' | 'authenticators' | 'stores' | 'directories' | 'macros'> & {
+type Built = Omit<
+  Checked,
+  'routers' | 'transports' | 'authenticators' | 'stores' | 'directories' | 'macros'
+> & {
   readonly routers: readonly AnyInstance[];
   readonly transports: readonly AnyInstance[];
   readonly authenticators: readonly AnyInstance[];

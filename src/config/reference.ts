@@ -36,10 +36,7 @@ const allSections: readonly SectionSpec[] = [
 
 /** Every option, in the order of the sections and then of the alphabet. */
 export function listOptions(): OptionRow[] {
-  return [
-    ...rows('main', mainOptions),
-    ...allSections.flatMap(sectionRows),
-  ];
+  return [...rows('main', mainOptions), ...allSections.flatMap(sectionRows)];
 }
 
 export interface DriverRow {

@@ -10,7 +10,7 @@ import type { AclText, NamedList } from './model.ts';
 import { lexNamedList } from './named-list.ts';
 import type { Report } from './report.ts';
 import { lexMacroDefinition, lexSetting, nameAt, type Setting, skipSpace } from './setting.ts';
-import { didYouMean } from './suggest.ts';
+import { didYouMean } from '../mail/suggest.ts';
 
 /** A driver instance before its options are known to be right. */
 export interface RawInstance {

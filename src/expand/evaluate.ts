@@ -8,7 +8,7 @@ import { headerText } from './headers.ts';
 import { itemTable } from './items/table.ts';
 import { findOperator } from './operators/table.ts';
 import { bounded, chain, finish, maxTextOctets, type Outcome, type Result } from './outcome.ts';
-import { quotesFor } from './quoted.ts';
+import { quotesFor, quotesPassword } from './quoted.ts';
 import { readVariable } from './variables.ts';
 
 export function compile(ast: Ast): Evaluator {
@@ -29,11 +29,15 @@ export function compileQuery(
   edit: (text: string) => string = (text) => text,
 ): Evaluator {
   const inner = (part: Ast): Evaluator => compileQuery(part, type, edit);
-  if (ast.kind === 'concat') return concat(ast.parts.map(inner));
-  if (quotesFor(ast, type)) {
-    const quoted = compileText(ast);
+  const whole = (part: Ast): Evaluator => {
+    const quoted = compileText(part);
     return (frame) => aside(quoted, frame, edit);
-  }
+  };
+  if (ast.kind === 'concat')
+    return concat(
+      ast.parts.map((part, i) => (quotesPassword(part, ast.parts[i - 1], type) ? whole(part) : inner(part))),
+    );
+  if (quotesFor(ast, type)) return whole(ast);
   const row =
     ast.kind === 'item' && (ast.name === 'if' || ast.name === 'lookup') ? itemTable.get(ast.name) : undefined;
   if (ast.kind !== 'item' || row === undefined) return compileText(ast);

@@ -34,7 +34,10 @@ describe('templates', () => {
       '"perl" expansion item is not supported: there is no Perl interpreter',
       6,
     ]);
-    assert.deepEqual(at('${if pam{a}{b}}'), ['support for "pam" not compiled', 8]);
+    assert.deepEqual(at('${if pam{a}{b}}'), [
+      '"pam" condition is not supported: PAM loads foreign code into the program; ${if saslauthd asks PAM in a process of its own',
+      8,
+    ]);
     assert.equal(at('${lc:abc}'), 'template');
   });
 

@@ -20,6 +20,17 @@ export function quotesFor(ast: Ast, type: string): boolean {
   return family(ast.name.split('_')[1] ?? '') === family(type);
 }
 
+/**
+ * In the query of the condition `ldapauth`, `${quote:` serves where it makes the whole value of `pass=`; inside quotes it would
+ * end them.
+ *
+ * @param before what stands before it
+ */
+export function quotesPassword(ast: Ast, before: Ast | undefined, type: string): boolean {
+  if (type !== 'ldapauth' || ast.kind !== 'operator' || ast.name !== 'quote') return false;
+  return before?.kind === 'text' && /(?:^|\s)pass=$/i.test(before.text);
+}
+
 /** The lookup types whose quoting operators stand anywhere in a text. */
 export function quotedTypes(ast: Ast): string[] {
   switch (ast.kind) {

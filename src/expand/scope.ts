@@ -7,6 +7,7 @@ import type { Address, ReversePath } from '../mail/address.ts';
 import type { Awaitable } from '../mail/awaitable.ts';
 import type { BodyFacts } from '../mail/body-meter.ts';
 import type { HeaderField } from '../mail/headers.ts';
+import type { PasswordAnswer, PasswordQuestion } from '../mail/password-check.ts';
 import type { Lookup } from '../lookup/lookup.ts';
 
 export type { BodyFacts } from '../mail/body-meter.ts';
@@ -166,13 +167,19 @@ export interface ExpandServices {
     scope: ExpandScope,
     listTainted?: boolean,
   ): Awaitable<ListAnswer>;
+  /** The conditions `ldapauth`, `pwcheck`, `radius` and `saslauthd`; absent where nobody can be asked. */
+  checkPassword?(question: PasswordQuestion): Awaitable<PasswordAnswer>;
   /** `${listnamed`: the text of a named list; `kind` absent searches all kinds. Absent where there are no named lists. */
   namedList?(kind: MatchKind | undefined, name: string): string | undefined;
-  /** `${acl {name}{arg}...}` and the `acl` condition; absent where no ACL can run. */
+  /**
+   * `${acl {name}{arg}...}` and the `acl` condition; absent where no ACL can run. The name may be the text of an ACL in itself,
+   * unless it is tainted.
+   */
   callAcl?(
     name: string,
     args: readonly string[],
     scope: ExpandScope,
+    nameTainted: boolean,
   ): Awaitable<{
     /** The last three make the expansion fail. */
     readonly verdict: 'accept' | 'deny' | 'defer' | 'discard' | 'drop' | 'error';

@@ -55,8 +55,13 @@ function compileForAddress(
 }
 
 function withoutData(r: Awaitable<ItemAnswer>): Awaitable<ItemAnswer> {
-  if (r instanceof Promise) return r.then((a) => (a.kind === 'yes' ? plainYes : a));
-  return r.kind === 'yes' ? plainYes : r;
+  if (r instanceof Promise) return r.then(onlyCaptures);
+  return onlyCaptures(r);
+}
+
+function onlyCaptures(r: ItemAnswer): ItemAnswer {
+  if (r.kind !== 'yes') return r;
+  return r.captures === undefined ? plainYes : { kind: 'yes', captures: r.captures };
 }
 
 function addressLookup(pattern: string, taint: Taint): CompiledItem {
@@ -79,10 +84,14 @@ function localAndDomain(pattern: string, domain: (item: string) => CompiledList)
   // After `something@@` the second @ is the domain item.
   const domains = domain(pattern.slice(at + 1));
   const matchesLocal = localTest(local);
-  const join = (answer: ListAnswer): ListAnswer =>
-    answer.kind === 'yes' && answer.data !== undefined
-      ? { ...answer, data: `${local ?? ''}@${answer.data}` }
-      : answer;
+  const wild = local?.startsWith('*') === true ? local.length - 1 : undefined;
+  const join = (answer: ListAnswer, text: string, sign: number): ListAnswer => {
+    if (answer.kind !== 'yes') return answer;
+    const data = answer.data === undefined ? undefined : { data: `${local ?? ''}@${answer.data}` };
+    if (wild === undefined && answer.captures === undefined) return { ...answer, ...data };
+    const star = wild === undefined ? [] : [text.slice(0, sign - wild)];
+    return { ...answer, ...data, captures: [text, ...star, ...(answer.captures?.slice(1) ?? [])] };
+  };
   return {
     ...(domains.problems[0] === undefined ? {} : { problem: domains.problems[0] }),
     test: (subject, context) => {
@@ -91,7 +100,8 @@ function localAndDomain(pattern: string, domain: (item: string) => CompiledList)
       const domain = subject.text.slice(sign + 1);
       // After +caseful Exim compares the domain, which is in lower case, by letter case too.
       const r = context.run(domains, { text: domain, original: domain, caseful: subject.caseful }, context);
-      return r instanceof Promise ? r.then(join) : join(r);
+      const { text } = subject;
+      return r instanceof Promise ? r.then((a) => join(a, text, sign)) : join(r, text, sign);
     },
   };
 }

@@ -9,6 +9,7 @@ export type LocalPart = string & { readonly [brand]: 'LocalPart' };
 /** A domain or address literal as it was written; compare with {@link sameDomain}. Empty only in an unqualified address. */
 export type Domain = string & { readonly [brand]: 'Domain' };
 
+/** A mailbox: local part and domain as they were written, one octet a character. Made by `parseAddress` only. */
 export interface Address {
   readonly local: LocalPart;
   readonly domain: Domain;

@@ -17,6 +17,37 @@ test('the variables and prefixes of Dovecot', () => {
     assert.deepEqual(expandMailLocation(template, joe), { kind: 'ok', path }, template);
 });
 
+test('LAYOUT and INBOX', () => {
+  assert.deepEqual(expandMailLocation('maildir:/m/%n:LAYOUT=fs:INBOX=/in/%u', joe), {
+    kind: 'ok',
+    path: '/m/Joe',
+    layout: 'fs',
+    inbox: '/in/Joe@Example.test',
+  });
+  assert.deepEqual(expandMailLocation('~/m:INBOX=~/in:LAYOUT=Maildir++', joe), {
+    kind: 'ok',
+    path: '/home/joe/m',
+    layout: 'maildir++',
+    inbox: '/home/joe/in',
+  });
+  // A colon in a user's name is no suffix.
+  assert.deepEqual(expandMailLocation('/m/%u', { username: 'a:LAYOUT=fs' }), {
+    kind: 'ok',
+    path: '/m/a:LAYOUT=fs',
+  });
+  for (const suffix of [
+    'LAYOUT=',
+    'LAYOUT=index',
+    'INBOX=',
+    'INBOX=in',
+    'INBOX=/a/../b',
+    'CONTROL=/c',
+    'layout=fs',
+    '',
+  ])
+    assert.equal(expandMailLocation(`maildir:/m:${suffix}`, joe).kind, 'refused', suffix);
+});
+
 test('what is not supported or leads astray is refused with its reason', () => {
   for (const template of [
     'mbox:~/mail',

@@ -31,19 +31,25 @@ export function expandMailLocation(template: string, user: LocationFacts): MailL
   const [text = '', ...suffixes] = (
     template.startsWith('maildir:') ? template.slice('maildir:'.length) : template
   ).split(':');
-  let found = expandPath(template, text, user);
+  const found = expandPath(template, text, user);
+  if (found.kind === 'refused') return found;
+  let layout: 'maildir++' | 'fs' | undefined;
+  let inbox: string | undefined;
   for (const suffix of suffixes) {
-    if (found.kind === 'refused') return found;
     const [, key, value = ''] = /^(LAYOUT|INBOX)=(.+)$/.exec(suffix) ?? [];
     if (key === 'LAYOUT' && /^(?:maildir\+\+|fs)$/i.test(value)) {
-      found = { ...found, layout: value.toLowerCase() === 'fs' ? 'fs' : 'maildir++' };
+      layout = value.toLowerCase() === 'fs' ? 'fs' : 'maildir++';
     } else if (key === 'INBOX') {
-      const inbox = expandPath(template, value, user);
-      if (inbox.kind === 'refused') return inbox;
-      found = { ...found, inbox: inbox.path };
+      const place = expandPath(template, value, user);
+      if (place.kind === 'refused') return place;
+      inbox = place.path;
     } else return refused(`mail location "${template}" has options or a format that is not supported`);
   }
-  return found;
+  return {
+    ...found,
+    ...(layout === undefined ? {} : { layout }),
+    ...(inbox === undefined ? {} : { inbox }),
+  };
 }
 
 function expandPath(template: string, text: string, user: LocationFacts): MailLocation {

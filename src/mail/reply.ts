@@ -27,14 +27,17 @@ export function replyFromText(code: number, status: EnhancedStatus | undefined, 
   return status === undefined ? { code, lines } : { code, status, lines };
 }
 
+/** 2xx: done. */
 export function isPositive(r: Reply): boolean {
   return r.code >= 200 && r.code < 300;
 }
 
+/** 4xx: try again later. */
 export function isTransient(r: Reply): boolean {
   return r.code >= 400 && r.code < 500;
 }
 
+/** 5xx: do not try again. */
 export function isPermanent(r: Reply): boolean {
   return r.code >= 500 && r.code < 600;
 }

@@ -1,3 +1,10 @@
+import type { ClientTls } from './client-tls.ts';
+
+export interface LocalEnd {
+  readonly address: string;
+  readonly port: number;
+}
+
 /** What a client connection needs of a socket or of a child process's pipes. */
 export interface ByteStream {
   /** False: wait for `drained` before writing more. Text is written one octet a character. */
@@ -5,13 +12,22 @@ export interface ByteStream {
   /** Writes a last text and closes our side; the stream destroys itself soon afterwards even if the peer does not. */
   finish(text: string): void;
   destroy(): void;
+  /** Our end of a TCP connection. */
+  readonly local?: LocalEnd;
   /** Whether an otherwise idle process stays alive for this stream. */
   hold(alive: boolean): void;
   /** Set once, before control returns to the event loop; what came earlier is handed over at once. */
   listen(listener: ByteStreamListener): void;
+  /**
+   * Makes a stream inside TLS of this one, of which nothing more is heard. Absent where that is impossible (pipes).
+   * Rejects with MailError: CONNECT, DEADLINE, ABORTED; the stream is destroyed then.
+   */
+  secure?(tls: ClientTls, timeoutMs: number, signal?: AbortSignal): Promise<ByteStream>;
 }
 
 export interface ConnectOptions {
+  /** TLS from the first octet. */
+  readonly tls?: ClientTls;
   /** Limit of the connection being made (or the command being started), milliseconds; 0 leaves it to the system. */
   readonly timeoutMs: number;
   readonly signal?: AbortSignal;

@@ -2,7 +2,8 @@
 import type { DialogueFault } from '../mail/dialogue-fault.ts';
 import type { Endpoint } from '../mail/endpoint.ts';
 import type { Reply } from '../mail/reply.ts';
-import type { ByteStream } from './byte-stream.ts';
+import type { ByteStream, ByteStreamListener, LocalEnd } from './byte-stream.ts';
+import type { ClientTls } from './client-tls.ts';
 import { errorText } from '../mail/error-text.ts';
 
 /** Turns octets into replies; `protocol/reply-parser.ts` is the one there is. */
@@ -46,7 +47,8 @@ export class ClientConnection implements AsyncDisposable {
   readonly endpoint: Endpoint;
   /** Called when the connection is lost while {@link rest}ing. */
   onLost: (() => void) | undefined;
-  readonly #stream: ByteStream;
+  #stream: ByteStream;
+  readonly #listener: ByteStreamListener;
   readonly #decoder: ReplyDecoder;
   #queue: Reply[] = [];
   /** Replies that may be in the queue; one more is unsolicited. */
@@ -68,14 +70,20 @@ export class ClientConnection implements AsyncDisposable {
     this.endpoint = endpoint;
     this.#stream = stream;
     this.#decoder = decoder;
-    stream.listen({
+    this.#listener = {
       received: (octets) => this.#received(octets),
       drained: () => this.#wake?.(),
       ended: (failure) => {
         this.#fail(failure === undefined ? { kind: 'closed' } : { kind: 'io', text: failure });
         this.#ended.resolve();
       },
-    });
+    };
+    stream.listen(this.#listener);
+  }
+
+  /** Our end of a TCP connection. */
+  get local(): LocalEnd | undefined {
+    return this.#stream.local;
   }
 
   /** Why nothing more can be asked; undefined while the connection is good. */
@@ -114,6 +122,23 @@ export class ClientConnection implements AsyncDisposable {
     if (typeof x.body === 'function') return this.#streamed(x, x.body);
     if (sends) this.#send(x.commands, x.body ?? []);
     return this.#replies(x.expect, x.timeoutMs);
+  }
+
+  /**
+   * Goes on inside TLS, after the 220 to STARTTLS. Never rejects: {@link fault} says what went wrong. What the peer said
+   * before the handshake and was not asked for ends the connection, since anybody may have put it in (RFC 3207 §6).
+   */
+  async secure(tls: ClientTls, timeoutMs: number, signal?: AbortSignal): Promise<void> {
+    if (!this.settled) this.#fail({ kind: 'unsolicited', text: 'before the TLS handshake' });
+    if (this.#fault !== undefined) return;
+    try {
+      if (this.#stream.secure === undefined) throw new Error('no TLS on a pipe');
+      this.#stream = await this.#stream.secure(tls, timeoutMs, signal);
+      this.#stream.listen(this.#listener);
+    } catch (error) {
+      this.#fail(signal?.aborted === true ? { kind: 'aborted' } : { kind: 'io', text: errorText(error) });
+      this.#ended.resolve();
+    }
   }
 
   /** Lets the connection lie idle: it no longer keeps the process alive, and anything that comes ends it. */

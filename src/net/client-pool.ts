@@ -19,6 +19,8 @@ export interface ClientDialogues<
   transaction(session: S, message: M, options: O): Dialogue<T>;
   inquiry(session: S, sender: ReversePath, recipients: readonly Address[], options: O): Dialogue<Q>;
   resetTimeoutMs(options: O): number;
+  /** What of the options makes connections to one place different things. */
+  variant?(options: O): string;
   /** Where the caller gives none. */
   readonly defaults: O;
 }
@@ -57,7 +59,7 @@ export function createClientPool<S extends PoolSession, M, O, T extends PooledRe
   ): Promise<PooledOutcome<R>> =>
     runPooled({
       pool,
-      key: endpointKey(endpoint),
+      key: endpointKey(endpoint) + (dialogues.variant?.(o) ?? ''),
       open: () => dialogues.open(endpoint, o, signal),
       dialogue,
       resetTimeoutMs: dialogues.resetTimeoutMs(o),

@@ -3,6 +3,7 @@ import { connect as connectSocket, type Socket } from 'node:net';
 import type { Endpoint } from '../mail/endpoint.ts';
 import { MailError } from '../mail/mail-error.ts';
 import { type ByteStream, type ConnectOptions, Inlet } from './byte-stream.ts';
+import { secureSocket } from './client-tls.ts';
 import { connectPipe } from './pipe-stream.ts';
 import { systemErrorText } from './system-error.ts';
 
@@ -10,14 +11,22 @@ import { systemErrorText } from './system-error.ts';
 const readOctets = 4096;
 /** How long the peer has to close its side after we closed ours. */
 const lingerMs = 2000;
+/** Where the caller leaves the limit to the system, which has none for a handshake. */
+const defaultHandshakeMs = 300_000;
 
 /**
  * Rejects with MailError: CONNECT (message as in Exim's log: `Connection refused`), DEADLINE (`Connection timed out`),
  * ABORTED.
  */
-export function connect(endpoint: Endpoint, options: ConnectOptions): Promise<ByteStream> {
-  if (options.signal?.aborted === true) return Promise.reject(new MailError('ABORTED', 'aborted'));
-  return endpoint.kind === 'pipe' ? connectPipe(endpoint.argv, options) : connectNet(endpoint, options);
+export async function connect(endpoint: Endpoint, options: ConnectOptions): Promise<ByteStream> {
+  const { tls, signal, timeoutMs } = options;
+  if (signal?.aborted === true) throw new MailError('ABORTED', 'aborted');
+  const stream = await (endpoint.kind === 'pipe'
+    ? connectPipe(endpoint.argv, options)
+    : connectNet(endpoint, options));
+  if (tls === undefined) return stream;
+  if (stream.secure === undefined) throw new MailError('CONNECT', 'no TLS on a pipe');
+  return stream.secure(tls, timeoutMs > 0 ? timeoutMs : defaultHandshakeMs, signal);
 }
 
 function connectNet(
@@ -36,7 +45,13 @@ function connectNet(
   const socket = connectSocket(
     endpoint.kind === 'unix'
       ? { path: endpoint.path, onread }
-      : { host: endpoint.host, port: endpoint.port, noDelay: true, onread },
+      : {
+          host: endpoint.host,
+          port: endpoint.port,
+          noDelay: true,
+          onread,
+          ...(endpoint.localAddress === undefined ? {} : { localAddress: endpoint.localAddress }),
+        },
   );
   let settled = false;
   let failure: string | undefined;
@@ -79,5 +94,19 @@ function socketStream(socket: Socket, inlet: Inlet): ByteStream {
     destroy: () => void socket.destroy(),
     hold: (alive) => void (alive ? socket.ref() : socket.unref()),
     listen: (listener) => inlet.listen(listener),
+    ...(socket.localAddress === undefined
+      ? {}
+      : { local: { address: socket.localAddress, port: socket.localPort ?? 0 } }),
+    async secure(tls, timeoutMs, signal) {
+      inlet.listen({ received: () => undefined, drained: () => undefined, ended: () => undefined });
+      const secured = await secureSocket(socket, tls, timeoutMs, signal);
+      const inside = new Inlet();
+      let failure: string | undefined;
+      secured.on('data', (octets: Buffer) => inside.received(octets));
+      secured.on('drain', () => inside.drained());
+      secured.on('error', (error) => (failure = systemErrorText(error)));
+      secured.on('close', () => inside.ended(failure));
+      return socketStream(secured, inside);
+    },
   };
 }

@@ -11,6 +11,17 @@ export async function fly<X extends Exchange, T>(
   dialogue: Generator<X, T, ExchangeResult>,
   signal?: AbortSignal,
 ): Promise<T> {
+  const result = await flyOn(connection, dialogue, signal);
+  if (connection.fault?.kind === 'aborted') throw new MailError('ABORTED', 'aborted');
+  return result;
+}
+
+/** The same for a dialogue that makes something of the replies that came before an abort: fault `aborted`. Never rejects. */
+export async function flyOn<X extends Exchange, T>(
+  connection: ClientConnection,
+  dialogue: Generator<X, T, ExchangeResult>,
+  signal?: AbortSignal,
+): Promise<T> {
   const release = signal === undefined ? undefined : connection.abortWith(signal);
   try {
     let step = dialogue.next();
@@ -18,7 +29,6 @@ export async function fly<X extends Exchange, T>(
       const result = connection.exchange(step.value);
       step = dialogue.next(result instanceof Promise ? await result : result);
     }
-    if (connection.fault?.kind === 'aborted') throw new MailError('ABORTED', 'aborted');
     return step.value;
   } finally {
     release?.();

@@ -1,6 +1,15 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, statSync, writeFileSync, existsSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
@@ -11,6 +20,7 @@ import { listen, type ListenAddress, type Listener } from './listen.ts';
 import type { ServerConnection } from './server-connection.ts';
 
 const folder = mkdtempSync(path.join(os.tmpdir(), 'mailchute-listen-'));
+const asRoot = process.geteuid?.() === 0;
 after(() => rmSync(folder, { recursive: true, force: true }));
 
 /** Sends back what comes, until the end. */
@@ -85,6 +95,58 @@ describe('listen', () => {
   it('says so where the folder of a socket is missing', async () => {
     const { path } = unix('nowhere/socket');
     await assert.rejects(listen({ kind: 'unix', path }, {}, echo), /there is no folder .*nowhere$/);
+  });
+
+  it('gives a UNIX socket to a user and a group, before anybody else may connect', {
+    skip: !asRoot,
+  }, async () => {
+    const at = unix('owned');
+    const l = await listen(at, { unixMode: 0o660, unixOwner: { uid: 65_534, gid: 8 } }, echo);
+    const { mode, uid, gid } = statSync(at.path);
+    assert.deepEqual([mode & 0o777, uid, gid], [0o660, 65_534, 8]);
+    await l.close();
+    const group = await listen(at, { unixOwner: { gid: 8 } }, echo);
+    assert.deepEqual([statSync(at.path).uid, statSync(at.path).gid], [0, 8]);
+    await group.close();
+  });
+
+  it('says so where it may not give the socket away, and leaves none behind', { skip: !asRoot }, () => {
+    const open = path.join(folder, 'open');
+    mkdirSync(open);
+    chmodSync(folder, 0o755);
+    chmodSync(open, 0o777);
+    const script = `
+      import { listen } from ${JSON.stringify(path.join(import.meta.dirname, 'listen.ts'))};
+      process.setgroups([]);
+      process.setgid(65534);
+      process.setuid(65534);
+      await listen({ kind: 'unix', path: ${JSON.stringify(path.join(open, 's'))} }, { unixOwner: { uid: 1, gid: 8 } }, async () => undefined);`;
+    const run = spawnSync(process.execPath, ['--input-type=module-typescript', '-e', script]);
+    assert.match(String(run.stderr), /cannot be given to user 1 and group 8: Operation not permitted/);
+    assert.notEqual(run.status, 0);
+    assert.deepEqual(readdirSync(open), []);
+  });
+
+  it('turns away whom it is told to, with a word or without, at once or later', async () => {
+    const asked: string[] = [];
+    const answers = [
+      '554 no\r\n',
+      Promise.resolve('421 later\r\n'),
+      '',
+      undefined,
+      Promise.resolve(undefined),
+    ];
+    const options = {
+      refuse: (client: { readonly remoteAddress: string }) => {
+        asked.push(client.remoteAddress);
+        return answers.shift();
+      },
+    };
+    const l = await listen(tcp, options, echo);
+    for (const wanted of ['554 no\r\n', '421 later\r\n', '', 'x', 'x'])
+      assert.equal(await talk(l, 'x'), wanted);
+    assert.deepEqual(asked, Array(5).fill('127.0.0.1'));
+    await l.close();
   });
 
   it('refuses connections beyond the bound, with a reply', async () => {

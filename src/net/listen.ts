@@ -1,30 +1,40 @@
-import { chmodSync, existsSync, lstatSync, unlinkSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, lstatSync, unlinkSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import type { Endpoint } from '../mail/endpoint.ts';
 import { MailError } from '../mail/mail-error.ts';
-import { ServerConnection } from './server-connection.ts';
+import { ServerConnection, type PeerAddress } from './server-connection.ts';
+import { systemErrorText } from './system-error.ts';
 
 /** Where a server listens. TCP port 0 takes a free port; host `::` also takes IPv4. */
 export type ListenAddress = Extract<Endpoint, { readonly kind: 'tcp' | 'unix' }>;
 
+/** Bounds of one listener, and how its socket is made. */
 export interface ListenOptions {
   /** Connections the kernel holds until we take them (Exim: `smtp_connect_backlog`). Default 511. */
   readonly backlog?: number;
   /** Permissions of a UNIX socket. Default 0o600: the owner alone. */
   readonly unixMode?: number;
+  /** Numeric owner and group of a UNIX socket. Default: those of the process. */
+  readonly unixOwner?: { readonly uid?: number; readonly gid?: number };
   /** Connections at a time (Exim: `smtp_accept_max`); 0 or absent for no bound. */
   readonly maxConnections?: number;
   /** The reply, with CRLF, that a connection beyond the bound gets before it is closed. Without one it is just closed. */
   readonly busyReply?: string;
   /** A connection beyond the bound was turned away. */
   onBusy?(client: { readonly address: string; readonly port: number }): void;
+  /**
+   * Asked for each connection before a session: a reply, with CRLF, turns it away, an empty one without a word.
+   * The address is empty for a UNIX socket. Rejecting is like an empty reply.
+   */
+  readonly refuse?: (client: PeerAddress) => string | undefined | Promise<string | undefined>;
   /** Stops listening and ends the connections, as {@link Listener.close} does. */
   readonly signal?: AbortSignal;
   /** A fault of one session, or of accepting, that the session itself did not deal with. */
   onError?(error: unknown): void;
 }
 
+/** One address that is listened at. */
 export interface Listener {
   /** As bound: the port is the real one. */
   readonly address: ListenAddress;
@@ -62,7 +72,10 @@ export async function listen(
     open.add(connection);
     if (closing !== undefined) connection.stop();
     try {
-      await session(connection);
+      const asked = options.refuse?.(connection.peer);
+      const refusal = asked instanceof Promise ? await asked : asked;
+      if (refusal === undefined) await session(connection);
+      else connection.write(refusal);
     } catch (error) {
       options.onError?.(error);
       connection.destroy();
@@ -133,9 +146,8 @@ function bind(server: Server, at: ListenAddress, options: ListenOptions): Promis
       });
       return;
     }
-    const mode = options.unixMode ?? 0o600;
-    // The socket file comes into being within listen(): nobody may connect before its mode is set.
-    const umask = process.umask(0o777 & ~mode);
+    // The socket file comes into being within listen(): nobody else may connect before its owner and mode are set.
+    const umask = process.umask(0o177);
     try {
       server.listen({ path: at.path, backlog }, () => {
         server.removeAllListeners('error');
@@ -144,8 +156,29 @@ function bind(server: Server, at: ListenAddress, options: ListenOptions): Promis
     } finally {
       process.umask(umask);
     }
-    if (server.listening) chmodSync(at.path, mode);
+    if (!server.listening) return;
+    try {
+      setOwner(at.path, options);
+    } catch (error) {
+      server.close();
+      reject(error);
+    }
   });
+}
+
+function setOwner(path: string, { unixMode = 0o600, unixOwner }: ListenOptions): void {
+  const { uid = -1, gid = -1 } = unixOwner ?? {};
+  try {
+    if (uid >= 0 || gid >= 0) chownSync(path, uid, gid);
+  } catch (cause) {
+    const whom = [uid < 0 ? [] : `user ${uid}`, gid < 0 ? [] : `group ${gid}`].flat().join(' and ');
+    throw new MailError(
+      'CONNECT',
+      `cannot listen on ${path}: it cannot be given to ${whom}: ${systemErrorText(cause)}`,
+      { cause },
+    );
+  }
+  chmodSync(path, unixMode);
 }
 
 function describe(at: ListenAddress): string {

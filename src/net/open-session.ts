@@ -9,6 +9,7 @@ import {
   type ExchangeResult,
   type ReplyDecoder,
 } from './client-connection.ts';
+import type { ClientTls } from './client-tls.ts';
 import { connect } from './connect.ts';
 import { fly } from './fly.ts';
 
@@ -33,6 +34,8 @@ export class SessionError extends MailError {
 
 export interface OpenOptions {
   readonly connectTimeoutMs: number;
+  /** TLS from the first octet. */
+  readonly tls?: ClientTls;
   readonly signal?: AbortSignal;
 }
 
@@ -53,9 +56,10 @@ export async function openSession<X extends Exchange, G extends { readonly kind:
   dialogue: Generator<X, Opened<G>, ExchangeResult>,
   options: OpenOptions,
 ): Promise<{ readonly connection: ClientConnection; readonly opened: G }> {
-  const { connectTimeoutMs, signal } = options;
+  const { connectTimeoutMs, tls, signal } = options;
   const stream = await connect(endpoint, {
     timeoutMs: connectTimeoutMs,
+    ...(tls === undefined ? {} : { tls }),
     ...(signal === undefined ? {} : { signal }),
   }).catch((error: unknown) => {
     if (!(error instanceof MailError) || error.code === 'ABORTED') throw error;

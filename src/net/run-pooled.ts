@@ -1,5 +1,6 @@
 /** Runs a dialogue on a pooled session and sees to the session's state afterwards. */
 import { MailError } from '../mail/mail-error.ts';
+import type { LocalEnd } from './byte-stream.ts';
 import type { ClientConnection, Exchange, ExchangeResult } from './client-connection.ts';
 import { fly } from './fly.ts';
 import { SessionError, type SessionFailure } from './open-session.ts';
@@ -15,9 +16,15 @@ export interface PooledResult {
   readonly silent: boolean;
 }
 
-export type PooledOutcome<R> =
-  | { readonly kind: 'done'; readonly result: R; readonly session: 'new' | 'reused' }
-  | { readonly kind: 'no-session'; readonly failure: SessionFailure };
+interface Done<R> {
+  readonly kind: 'done';
+  readonly result: R;
+  readonly session: 'new' | 'reused';
+  /** Our end of a TCP connection. */
+  readonly local?: LocalEnd;
+}
+
+export type PooledOutcome<R> = Done<R> | { readonly kind: 'no-session'; readonly failure: SessionFailure };
 
 export interface PooledRun<S extends PoolSession, R extends PooledResult> {
   readonly pool: SessionPool<S>;
@@ -52,7 +59,7 @@ export async function runPooled<S extends PoolSession, R extends PooledResult>(
 async function once<S extends PoolSession, R extends PooledResult>(
   run: PooledRun<S, R>,
   fresh: boolean,
-): Promise<{ readonly kind: 'done'; readonly result: R; readonly session: 'new' | 'reused' }> {
+): Promise<Done<R>> {
   const acquired = run.pool.acquire(run.key, run.open, run.signal, fresh);
   const lease = acquired instanceof Promise ? await acquired : acquired;
   const session = lease.reused ? 'reused' : 'new';
@@ -64,11 +71,13 @@ async function once<S extends PoolSession, R extends PooledResult>(
     run.pool.release(lease, false);
     throw error;
   }
+  const { local } = lease.session.connection;
   giveBack(run, lease, result.end);
-  return { kind: 'done', result, session };
+  return { kind: 'done', result, session, ...(local === undefined ? {} : { local }) };
 }
 
-function giveBack<S extends PoolSession>(
+/** Releases a lease; where the connection needs it, after its RSET was answered, for which nobody waits. */
+export function giveBack<S extends PoolSession>(
   run: { readonly pool: SessionPool<S>; readonly resetTimeoutMs: number },
   lease: Lease<S>,
   end: PooledResult['end'],

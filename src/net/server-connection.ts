@@ -1,5 +1,7 @@
 import type { Socket } from 'node:net';
+import type { SecureContext } from 'node:tls';
 import { deadlines, type Waiter } from './deadlines.ts';
+import { acceptTls, tlsFactsOf, tlsFaultText, type TlsFacts } from './tls-accept.ts';
 
 /**
  * Why a read gave no octets: `end` the client closed its side in order, `lost` the connection broke, `timeout` nothing
@@ -31,7 +33,7 @@ export class ServerConnection implements Waiter {
   deadlineMs: number = Infinity;
   /** What went wrong with the socket, once something did; for logs. */
   failure: Error | undefined;
-  readonly #socket: Socket;
+  #socket: Socket;
   #queue: Buffer[] = [];
   #queuedOctets = 0;
   /** Octets that came after we closed. */
@@ -48,6 +50,10 @@ export class ServerConnection implements Waiter {
   constructor(socket: Socket) {
     this.#socket = socket;
     deadlines.add(this);
+    this.#follow(socket);
+  }
+
+  #follow(socket: Socket): void {
     socket.on('data', (chunk: Buffer) => {
       if (this.#closing) {
         this.#dropped += chunk.length;
@@ -69,6 +75,33 @@ export class ServerConnection implements Waiter {
       this.#over('lost');
       this.#whenClosed?.();
     });
+  }
+
+  /**
+   * Sends what was written and goes on over TLS, as its server. A text says why that failed, and nothing more can be
+   * done with the connection then: octets that came before the handshake (RFC 3207 §4.2: they would be taken for what
+   * came under its protection), a client that speaks no TLS, or the time.
+   */
+  async startTls(context: SecureContext, timeoutMs: number): Promise<TlsFacts | string> {
+    this.flush();
+    if (this.hasInput) return 'plain text sent before the TLS handshake';
+    const plain = this.#socket;
+    plain.removeAllListeners('data').removeAllListeners('end').removeAllListeners('close');
+    let facts: TlsFacts | undefined;
+    const secure = acceptTls(plain, context, () => {
+      facts = tlsFactsOf(secure);
+      this.#wake();
+    });
+    this.#socket = secure;
+    this.#follow(secure);
+    this.#timedOut = false;
+    deadlines.arm(this, timeoutMs);
+    while (facts === undefined && this.#ended === undefined && !this.#timedOut) await this.#wait();
+    deadlines.disarm(this);
+    if (facts !== undefined) return facts;
+    secure.destroy();
+    if (this.#timedOut) return 'TLS handshake timed out';
+    return this.failure === undefined ? 'disconnected during the TLS handshake' : tlsFaultText(this.failure);
   }
 
   /** Who is at either end; costs two system calls when it is first asked for. */

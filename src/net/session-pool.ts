@@ -6,6 +6,7 @@ export interface PoolSession {
   readonly connection: ClientConnection;
 }
 
+/** Bounds of a pool. */
 export interface PoolOptions {
   /** Connections to one endpoint at a time; further users wait in order. */
   readonly maxPerEndpoint: number;

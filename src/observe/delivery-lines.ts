@@ -29,22 +29,24 @@ export function deliveryLine(e: DeliveryEvent, items: LogItems): DeliveryLine | 
       const arrow = e.direct === true ? '>>' : e.first ? '=>' : '->';
       const times = queued(e.queuedMs, 'queue_time', items) + took(e.deliveryMs, items);
       return main(
-        `${e.id} ${arrow} ${who(e.recipient, sent(e.sender, true, items), true)}${size}${host}${pipelined}${reply}${times}`,
+        `${e.id} ${arrow} ${who(e.recipient, items, sent(e.sender, true, items), true)}${size}${host}${pipelined}${reply}${times}`,
       );
     }
     case 'failed': {
       const senders = sent(e.sender, e.recipient.transport !== undefined, items);
       return main(
-        `${e.id} ** ${who(e.recipient, senders)}${peer(e.status, items)}: ${why(e.status)}${e.timedOut ? ': retry timeout exceeded' : ''}`,
+        `${e.id} ** ${who(e.recipient, items, senders)}${peer(e.status, items)}: ${why(e.status)}${e.timedOut ? ': retry timeout exceeded' : ''}`,
       );
     }
     case 'deferred':
       if (e.skipped && !items.has('retry_defer')) return undefined;
       return main(
-        `${e.id} == ${who(e.recipient)} ${e.routing === true ? 'routing ' : ''}defer (${e.errno})${peer(e.status, items)}: ${why(e.status)}`,
+        `${e.id} == ${who(e.recipient, items)} ${e.routing === true ? 'routing ' : ''}defer (${e.errno})${peer(e.status, items)}: ${why(e.status)}`,
       );
     case 'discarded':
-      if (e.bypassed !== undefined) return main(`${e.id} => ${who(e.recipient)} T=**bypassed**`);
+      if (e.bypassed !== undefined) return main(
+          `${e.id} => ${who(e.recipient, items, sent(e.sender, false, items))} T=**bypassed**`,
+        );
       return main(
         `${e.id} => :blackhole: <${logText(formatAddress(e.recipient.original ?? e.recipient.address))}>${by(e.recipient)}`,
       );
@@ -53,7 +55,15 @@ export function deliveryLine(e: DeliveryEvent, items: LogItems): DeliveryLine | 
     case 'bounced':
       return main(
         arrivalLine(
-          { id: e.id, sender: null, reportOn: e.cause, protocol: 'local', size: e.size, recipients: e.to },
+          {
+            id: e.id,
+            sender: null,
+            reportOn: e.cause,
+            protocol: 'local',
+            size: e.size,
+            createdId: e.messageId,
+            recipients: e.to,
+          },
           items,
         ),
       );
@@ -84,11 +94,16 @@ function main(text: string): DeliveryLine {
 }
 
 /** Address, the original in angle brackets where it differs, `senders`, router and transport. */
-function who(r: EventRecipient, senders = '', delivered = false): string {
+function who(r: EventRecipient, items: LogItems, senders = '', delivered = false): string {
   const address = logText(r.target ?? formatAddress(r.address));
+  const { parents } = r;
+  const between =
+    parents === undefined || !items.has('all_parents')
+      ? ''
+      : ` (${parents.map((p) => logText(formatAddress(p))).join(', ')})`;
   if (delivered && r.logAsLocal)
-    return `${logText(r.address.local)} <${logText(formatAddress(r.original ?? r.address))}>${senders}${by(r)}`;
-  return `${address}${r.original === undefined ? '' : ` ${logText(formatPath(r.original))}`}${senders}${by(r)}`;
+    return `${logText(r.address.local)}${between} <${logText(formatAddress(r.original ?? r.address))}>${senders}${by(r)}`;
+  return `${address}${between}${r.original === undefined ? '' : ` ${logText(formatPath(r.original))}`}${senders}${by(r)}`;
 }
 
 /** `F=<sender>`, and `P=<return path>` where there was a delivery. */
@@ -119,7 +134,8 @@ function ends(link: PeerLink | undefined, items: LogItems): string {
   if (link === undefined) return '';
   const port = items.has('outgoing_port') ? `:${link.port}` : '';
   const { local } = link;
-  if (local === undefined || !items.has('outgoing_interface')) return port;
+  // As in Exim, only where that of arriving mail is selected too.
+  if (local === undefined || !items.has('outgoing_interface') || !items.has('incoming_interface')) return port;
   return `${port} I=[${local.address}]${items.has('outgoing_port') ? `:${local.port}` : ''}`;
 }
 

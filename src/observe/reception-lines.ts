@@ -47,6 +47,8 @@ export interface Arrival {
   readonly size: number;
   /** The Message-ID field without its angle brackets. */
   readonly messageId?: string | undefined;
+  /** The same where the field was added here. */
+  readonly createdId?: string | undefined;
   /** BODY of MAIL; absent where the client did not give it. */
   readonly body?: '7BIT' | '8BITMIME' | 'BINARYMIME' | undefined;
   /** PIPELINING was offered, and whether the client used it; absent where it was not offered. */
@@ -72,6 +74,7 @@ export function arrivalLine(a: Arrival, items: LogItems): string {
     line += ` RT=${logInterval(a.receiveMs, items)}`;
   if (items.has('msg_id') && a.messageId !== undefined && a.messageId !== '')
     line += ` id=${logText(a.messageId)}`;
+  if (items.has('msg_id_created') && a.createdId !== undefined) line += ` id*=${logText(a.createdId)}`;
   if (items.has('subject') && a.subject !== undefined) line += ` T="${quoted(a.subject)}"`;
   if (items.has('received_sender')) line += ` from ${logText(formatPath(a.sender))}`;
   if (items.has('received_recipients') && a.recipients !== undefined && a.recipients.length > 0)

@@ -1,6 +1,7 @@
 /** What a server offers in its EHLO or LHLO reply (RFC 5321 §4.1.1.1, RFC 2033 §4.1). */
 import type { Reply } from '../mail/reply.ts';
 
+/** What a server offered in its EHLO or LHLO reply. */
 export interface Capabilities {
   readonly pipelining: boolean;
   /** BDAT of RFC 3030. */

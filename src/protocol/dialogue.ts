@@ -31,6 +31,8 @@ export type Next = 'command' | 'data' | 'close' | { readonly chunkOctets: number
 
 /** What a protocol makes of commands and content. Methods are called one at a time. */
 export interface DialogueLogic {
+  /** Whether a shutdown may end the dialogue now, between two commands. Absent: always. */
+  mayStop?(): boolean;
   command(line: string): Next | Promise<Next>;
   /** A line that cannot be a command; `next` is not asked for it. */
   commandFault(fault: CommandFault): Next;
@@ -69,7 +71,7 @@ export async function runDialogue(
       let got: Buffer | LinkEnd | undefined = link.tryRead();
       if (got === undefined) {
         inARow = 0;
-        got = await link.read(idleTimeoutMs, within === 'command');
+        got = await link.read(idleTimeoutMs, within === 'command' && logic.mayStop?.() !== false);
       }
       if (typeof got === 'string') {
         await logic.interrupted(got, within);

@@ -19,7 +19,8 @@ export type HeldAnswer =
   | { readonly kind: 'reply'; readonly stage: 'mail' | 'rcpt' | 'data' | 'content'; readonly reply: Reply }
   | {
       readonly kind: 'unanswered';
-      readonly stage: 'connect' | 'mail' | 'rcpt' | 'data' | 'content';
+      /** `pool`: all connections that may be are in use. */
+      readonly stage: 'pool' | 'connect' | 'mail' | 'rcpt' | 'data' | 'content';
       readonly fault: DialogueFault;
     }
   | { readonly kind: 'unsupported'; readonly extension: RequiredExtension };

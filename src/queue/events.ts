@@ -13,6 +13,8 @@ export interface EventRecipient {
   readonly address: Address;
   /** As it stands in the envelope, where that is another address. */
   readonly original?: Address;
+  /** What stands between the address and the original one, nearest first. */
+  readonly parents?: readonly Address[];
   /** The file, directory or command that takes the place of the address; `address` is the one redirected to it. */
   readonly target?: string;
   /** `hide_child_in_errmsg`: a bounce tells only of the original. */
@@ -79,6 +81,7 @@ export type DeliveryEvent =
   | (EventBase & {
       readonly kind: 'discarded';
       readonly recipient: EventRecipient;
+      readonly sender: ReversePath;
       /** `/dev/null`, where the delivery to it was left out. */
       readonly bypassed?: string;
     })
@@ -93,6 +96,8 @@ export type DeliveryEvent =
       readonly kind: 'bounced';
       readonly cause: QueueId;
       readonly to: readonly Address[];
+      /** Its Message-ID, without angle brackets. */
+      readonly messageId: string;
       readonly size: number;
     })
   /** `Frozen`, with the reason in Exim's words where it has some. */

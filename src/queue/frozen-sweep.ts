@@ -5,6 +5,7 @@ import { makeBounces } from './bounces.ts';
 import type { DeliveryContext } from './context.ts';
 import type { DeliveryEvent } from './events.ts';
 import { errorText } from '../mail/error-text.ts';
+import { madeMessageId } from './record.ts';
 
 export interface FrozenSweep {
   /** Looks at frozen messages where it has not done so for a while. Never rejects. */
@@ -129,6 +130,7 @@ async function end(context: DeliveryContext, claim: Claim, signal: AbortSignal):
       atMs,
       cause: entry.id,
       to: message.envelope.recipients.map((r) => r.address),
+      messageId: madeMessageId(context, message.id),
       size: message.content.length,
     });
   context.emit({ kind: 'completed', id: entry.id, atMs, queuedMs: atMs - entry.reception.receivedAtMs });

@@ -7,16 +7,22 @@ import type { DeliveryContext } from './context.ts';
 import { isUntried } from './outcome.ts';
 import type { DeliverOptions } from './deliver.ts';
 
-/** Is a domain in a list? `defer`: its lookup could not be made now. */
-export type DomainTest = (domain: string, scope: ExpandScope) => Promise<'yes' | 'no' | 'defer'>;
+/** Is a domain in a list? `defer`: its lookup could not be made now, and `problem` was told why. */
+export type DomainTest = (
+  domain: string,
+  scope: ExpandScope,
+  problem: (text: string) => void,
+) => Promise<'yes' | 'no' | 'defer'>;
 
 export interface QueueControl {
   /** `hold_domains`. */
   readonly hold?: DomainTest;
   /** `queue_domains`. */
   readonly queue?: DomainTest;
-  /** `queue_smtp_domains`, and what `queue_only_file` makes of it. */
+  /** `queue_smtp_domains`. */
   readonly queueSmtp?: DomainTest;
+  /** `queue_only_file`: a file is there that makes mail for remote hosts wait. */
+  readonly queueSmtpFile?: () => boolean;
   /** How long what waits for a queue run waits where none is asked for. */
   readonly intervalMs: number;
 }
@@ -30,7 +36,7 @@ export interface Holds {
 }
 
 /** Exim's numbers in `defer (N)`. */
-const errnos = { held: -23, listDefer: -33, queueDomain: -56, none: -1 };
+const errnos = { held: -23, listDefer: -35, queueDomain: -56, firstPass: -1, queued: 0 };
 
 /**
  * A forced delivery holds nothing. `queue_domains` and `queue_smtp_domains` are about the delivery that begins when a
@@ -50,44 +56,46 @@ export function holdsFor(
     options.queueRun !== true &&
     nowMs < runAtMs &&
     entry.states.every((s) => s.kind === 'done' || isUntried(s));
-  const { hold, queue, queueSmtp } = control;
+  const { hold, queue, queueSmtp, queueSmtpFile } = control;
+  const smtpWaits = first && queueSmtpFile?.() === true;
+  const problem = (text: string): void => context.emit({ kind: 'problem', id: entry.id, atMs: nowMs, text });
+  const ask = async (
+    test: DomainTest | undefined,
+    option: string,
+    domain: string,
+  ): Promise<'yes' | 'no' | { readonly text: string }> => {
+    const answer = test === undefined ? 'no' : await test(domain.toLowerCase(), scope, problem);
+    return answer === 'defer' ? { text: `${option} lookup deferred` } : answer;
+  };
   return {
     ...(hold === undefined && !(first && queue !== undefined)
       ? undefined
       : {
           async unrouted({ domain }) {
-            const held = await ask(hold, 'hold_domains', domain, scope);
+            const held = await ask(hold, 'hold_domains', domain);
             const untilMs = nowMs + control.intervalMs;
             if (held === 'yes') return { text: 'domain is held', errno: errnos.held, untilMs };
             if (held !== 'no') return { text: held.text, errno: errnos.listDefer, untilMs };
             if (!first) return undefined;
-            const queued = await ask(queue, 'queue_domains', domain, scope);
+            const queued = await ask(queue, 'queue_domains', domain);
             if (queued === 'no') return undefined;
             if (queued !== 'yes') return { text: queued.text, errno: errnos.listDefer, untilMs };
             const text = 'domain is in queue_domains';
             return { text, errno: errnos.queueDomain, untilMs: runAtMs, routing: true };
           },
         }),
-    ...(!first || queueSmtp === undefined
+    ...(!first || (queueSmtp === undefined && !smtpWaits)
       ? undefined
       : {
           async routed({ domain }) {
-            const queued = await ask(queueSmtp, 'queue_smtp_domains', domain, scope);
+            if (smtpWaits)
+              return { text: 'SMTP delivery explicitly queued', errno: errnos.queued, untilMs: runAtMs };
+            const queued = await ask(queueSmtp, 'queue_smtp_domains', domain);
             // As in Exim, a list that cannot be asked holds nothing up here.
             if (queued !== 'yes') return undefined;
             const text = 'first-pass only routing due to -odqs, queue_smtp_domains or control=queue';
-            return { text, errno: errnos.none, untilMs: runAtMs };
+            return { text, errno: errnos.firstPass, untilMs: runAtMs };
           },
         }),
   };
-}
-
-async function ask(
-  test: DomainTest | undefined,
-  option: string,
-  domain: string,
-  scope: ExpandScope,
-): Promise<'yes' | 'no' | { readonly text: string }> {
-  const answer = test === undefined ? 'no' : await test(domain.toLowerCase(), scope);
-  return answer === 'defer' ? { text: `${option} lookup deferred` } : answer;
 }

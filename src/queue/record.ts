@@ -1,5 +1,6 @@
 /** Makes outcomes durable, and tells of them afterwards. */
 import type { Address } from '../mail/address.ts';
+import type { QueueId } from '../mail/message-id.ts';
 import type { NewMessage } from '../mail/outcome.ts';
 import type { Claim, GeneratedMessage, OutcomeRecord, SpoolUpdate } from '../spool/spool.ts';
 import { failureFate, type MadeBounce, makeBounces, makeListErrors } from './bounces.ts';
@@ -290,6 +291,7 @@ export function tell(
           id,
           atMs,
           recipient: a.who,
+          sender: entry.envelope.sender,
           ...(a.bypassed === undefined ? undefined : { bypassed: a.bypassed }),
         });
         break;
@@ -299,9 +301,22 @@ export function tell(
   }
   for (const event of ignored) context.emit(event);
   for (const { message, to } of bounces)
-    context.emit({ kind: 'bounced', id: message.id, atMs, cause: id, to, size: message.content.length });
+    context.emit({
+      kind: 'bounced',
+      id: message.id,
+      atMs,
+      cause: id,
+      to,
+      messageId: madeMessageId(context, message.id),
+      size: message.content.length,
+    });
   if (freeze !== undefined) context.emit({ kind: 'frozen', id, atMs, reason: freeze });
   if (completed) context.emit({ kind: 'completed', id, atMs, queuedMs });
+}
+
+/** The Message-ID of all that is made here. */
+export function madeMessageId({ main }: DeliveryContext, id: QueueId): string {
+  return `E${id}@${main.primaryHostname}`;
 }
 
 const firstDelayMs = 250;

@@ -121,6 +121,7 @@ function whoIs(position: number, recipient: EventRecipient['address'], leaf: Lea
     position,
     address,
     ...(redirected && differs ? { original: recipient } : undefined),
+    ...(leaf.ancestors.length > 1 ? { parents: leaf.ancestors.slice(0, -1) } : undefined),
     ...(leaf.direct === undefined ? undefined : { target: leaf.direct.text }),
     ...(leaf.hidden ? { hidden: true } : undefined),
     ...(routed.router === undefined || routed.router === '' ? undefined : { router: routed.router }),

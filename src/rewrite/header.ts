@@ -1,6 +1,6 @@
 /** Rewrites the addresses of one header line; the rest of it stays as it is (Exim manual, "Address rewriting"). */
 import type { HeaderField } from '../mail/headers.ts';
-import { addressEnd, extractAddress, type GroupState } from './extract-address.ts';
+import { addressEnd, extractAddress, type GroupState } from '../mail/extract-address.ts';
 import { rewriteAddress, type RewriteContext } from './rewrite.ts';
 import type { RewritePlace } from './rules.ts';
 

@@ -3,7 +3,7 @@ import { describe, test } from 'node:test';
 import * as fc from 'fast-check';
 import { expandServices, mainFacts } from '../../test/support/routing-world.ts';
 import type { HeaderField } from '../mail/headers.ts';
-import { addressEnd, extractAddress } from './extract-address.ts';
+import { addressEnd, extractAddress } from '../mail/extract-address.ts';
 import { rewriteHeader } from './header.ts';
 import { rewriteAddress, type RewriteContext } from './rewrite.ts';
 import { parseRewriteRule, type RewriteRule } from './rules.ts';

@@ -3,7 +3,7 @@ import { expandText } from '../expand/expand.ts';
 import { compileRegex } from '../expand/regex.ts';
 import { encodeRfc2047 } from '../expand/rfc2047.ts';
 import type { ExpandScope } from '../expand/scope.ts';
-import { extractAddress } from './extract-address.ts';
+import { extractAddress } from '../mail/extract-address.ts';
 import { type Captures, matchPattern } from './pattern.ts';
 import { headerPlaces, type RewritePlace, type RewriteRule } from './rules.ts';
 
@@ -21,6 +21,8 @@ export interface RewriteContext {
   readonly scope: ExpandScope;
   /** Told what Exim puts on its logs: rules that cannot be used. */
   readonly problem: (text: string) => void;
+  /** Told of each change, in the words of Exim's log. */
+  readonly told?: (text: string) => void;
 }
 
 /** A rule with R is repeated so often. */
@@ -36,7 +38,7 @@ export async function rewriteAddress(
   let item: Item | undefined;
   let changed = false;
   const inHeader = headerPlaces.includes(place);
-  for (const rule of context.rules) {
+  for (const [number, rule] of context.rules.entries()) {
     if (!rule.places.has(place)) continue;
     let quit = false;
     for (let repeats = 0; ; repeats++) {
@@ -49,6 +51,9 @@ export async function rewriteAddress(
       }
       quit ||= rule.quit;
       changed = true;
+      context.told?.(
+        `"${current}" from ${nameOf(place)} rewritten as "${outcome.address}" by rule ${number + 1}`,
+      );
       current = outcome.address;
       if (rule.whole && inHeader) item = encodeItem(outcome, context.scope);
       if (!rule.repeat) break;
@@ -68,6 +73,12 @@ export async function rewriteAddress(
       ...(item === undefined ? {} : { item: item.before + current + item.after }),
     };
   }
+}
+
+/** As the log calls a place. */
+function nameOf(place: RewritePlace): string {
+  if (place === 'smtp') return 'smtp';
+  return headerPlaces.includes(place) ? `${place}:` : place;
 }
 
 /** What stands around the address in place of a whole item. */

@@ -14,19 +14,21 @@ const nothing: Inherited = { edits: [] };
  * Routes one address for verification: what it is redirected to is followed as long as it is one address.
  *
  * @param address as it stands in the envelope, qualified
+ * @param stopAtRedirect do not follow even one address
  * @returns never rejects for what configuration, lookups or DNS do: that is `defer`. Rejects when aborted.
  */
 export async function route(
   address: Address,
   env: RouteEnvironment,
   signal: AbortSignal,
+  stopAtRedirect = false,
 ): Promise<VerifiedRoute> {
   let item: Item = { address, ancestors: [], inherited: nothing };
   for (;;) {
     const step = await routeStep(item, env, signal);
     if (step.routed !== undefined) return step.routed;
     const [only, ...others] = step.children ?? [];
-    if (only?.kind !== 'item' || others.length > 0)
+    if (only?.kind !== 'item' || others.length > 0 || stopAtRedirect)
       return {
         kind: 'redirected',
         facts: { local: item.address.local.toLowerCase(), domain: item.address.domain.toLowerCase() },

@@ -9,12 +9,11 @@ export interface SplitAddress {
   readonly detail?: string;
 }
 
-/** A delimiter at the very beginning parts nothing: `+x` is a name, not a detail of nobody. */
+/** A delimiter at the very beginning parts too, as in Dovecot: `+x` is a detail of the user without a name, whom nobody knows. */
 export function splitDetail(address: Address, delimiters: string): SplitAddress {
   const name = unquoteLocalPart(address.local);
   for (let i = 0; i < name.length; i++) {
     if (!delimiters.includes(name.charAt(i))) continue;
-    if (i === 0) break;
     return {
       base: { local: quoteLocalPart(name.slice(0, i)) as LocalPart, domain: address.domain },
       detail: name.slice(i + 1),

@@ -1,4 +1,5 @@
-/** What the store tells of each delivery, and the log line that Dovecot's lmtp writes for it. */
+/** What the store tells of each delivery, and the log lines that Dovecot's lmtp writes for it. */
+import { assertNever } from '../mail/assert-never.ts';
 
 export interface DeliveryEvent {
   readonly kind: 'delivery';
@@ -11,9 +12,13 @@ export interface DeliveryEvent {
   /** With its angle brackets; absent where the message has none. */
   readonly messageId?: string;
   readonly folder: string;
+  /** The folder that was wanted, where it could not be had and the INBOX was taken. */
+  readonly failedFolder?: { readonly folder: string; readonly reason: string };
   readonly sizeBytes: number;
   readonly outcome:
     | { readonly kind: 'saved' }
+    /** Accepted and thrown away, as a filter wanted it. */
+    | { readonly kind: 'discarded' }
     | { readonly kind: 'failed'; readonly temporary: boolean; readonly reason: string };
 }
 
@@ -28,16 +33,36 @@ export interface LookupFailedEvent {
 
 export type StoreEvent = DeliveryEvent | LookupFailedEvent;
 
-/** The line without time, as Dovecot has it: `lmtp(user)<pid><session>: Info: msgid=<id>: saved mail to INBOX`. */
-export function formatStoreEvent(event: StoreEvent, pid: number): string {
+/** The lines without time, as Dovecot has them: `lmtp(user)<pid><session>: Info: msgid=<id>: saved mail to INBOX`. */
+export function formatStoreEvent(event: StoreEvent, pid: number): readonly [string, ...string[]] {
   if (event.kind === 'lookup-failed') {
-    return `lmtp(${pid})<${event.session}>: Error: ${clean(event.recipient)}: user lookup failed: ${clean(event.reason)}`;
+    return [
+      `lmtp(${pid})<${event.session}>: Error: ${clean(event.recipient)}: user lookup failed: ${clean(event.reason)}`,
+    ];
   }
-  const what =
-    event.outcome.kind === 'saved'
-      ? `saved mail to ${clean(event.folder)}`
-      : `save failed to ${clean(event.folder)}: ${clean(event.outcome.reason)}`;
-  return `lmtp(${clean(event.user)})<${pid}><${event.session}>: Info: msgid=${clean(event.messageId ?? 'unspecified')}: ${what}`;
+  const about = `lmtp(${clean(event.user)})<${pid}><${event.session}>: Info: msgid=${clean(event.messageId ?? 'unspecified')}: `;
+  const last = about + outcomeText(event);
+  if (event.failedFolder === undefined) return [last];
+  const { folder, reason } = event.failedFolder;
+  return [`${about}save failed to open mailbox ${folderText(folder)}: ${clean(reason)}`, last];
+}
+
+function outcomeText({ outcome, folder }: DeliveryEvent): string {
+  switch (outcome.kind) {
+    case 'saved':
+      return `saved mail to ${folderText(folder)}`;
+    case 'discarded':
+      return 'discarded';
+    case 'failed':
+      return `save failed to ${folderText(folder)}: ${clean(outcome.reason)}`;
+    default:
+      return assertNever(outcome);
+  }
+}
+
+/** Dovecot shows 80 octets of a folder's name. */
+function folderText(folder: string): string {
+  return clean(folder.length > 80 ? `${folder.slice(0, 77)}...` : folder);
 }
 
 function clean(text: string): string {

@@ -12,6 +12,7 @@ import { memoryContent, streamedContent } from './contract.ts';
 import { splitDetail } from './detail.ts';
 import { formatStoreEvent } from './events.ts';
 import type { StoreEvent } from './events.ts';
+import type { FilterVerdict } from './filter.ts';
 import { createStoreHandler } from './lmtp-handler.ts';
 import type { StoreHandlerOptions } from './lmtp-handler.ts';
 import type { MailStore, StoreDelivery, StoreOutcome } from './mail-store.ts';
@@ -184,14 +185,14 @@ test('a directory that is out of reach or throws means 451, never 550', async ()
   );
   const [first] = events;
   assert.equal(
-    first && formatStoreEvent(first, 7),
+    first && formatStoreEvent(first, 7)[0],
     'lmtp(7)<SESSION>: Error: down@x.test: user lookup failed: no server',
   );
 });
 
 test('each delivery is told once, in the words of Dovecot', async () => {
   const lines: string[] = [];
-  const onEvent = (e: StoreEvent): void => void lines.push(formatStoreEvent(e, 42));
+  const onEvent = (e: StoreEvent): void => void lines.push(...formatStoreEvent(e, 42));
   const outcome: StoreOutcome = { kind: 'unavailable', reason: 'disk\nfull' };
   await dialogue(
     storeOf(() => [{ kind: 'stored' }, outcome]),
@@ -201,6 +202,47 @@ test('each delivery is told once, in the words of Dovecot', async () => {
   assert.deepEqual(lines, [
     'lmtp(user1)<42><SESSION>: Info: msgid=<m1@b.example>: saved mail to INBOX',
     'lmtp(user2)<42><SESSION:R3>: Info: msgid=<m1@b.example>: save failed to INBOX: disk?full',
+  ]);
+});
+
+test('a filter files, throws away and refuses; each is answered and told as what it is', async () => {
+  const lines: string[] = [];
+  const store = storeOf((d) =>
+    d.recipients.map((r) =>
+      r.folder === 'Gone' ? { kind: 'no-folder', reason: "Mailbox doesn't exist" } : { kind: 'stored' },
+    ),
+  );
+  const verdicts: Record<string, FilterVerdict> = {
+    user1: { kind: 'file', folder: 'Archive' },
+    user2: { kind: 'discard' },
+    user3: { kind: 'refuse', text: 'go\r\naway' },
+    user4: { kind: 'refuse', text: 'later', temporary: true },
+    user5: { kind: 'file', folder: 'Gone', shown: 'x'.repeat(100) },
+  };
+  const said = await dialogue(
+    store,
+    Object.keys(verdicts).map((name) => `${name}@x.test`),
+    {
+      filter: { judge: ({ recipient }) => verdicts[recipient.user.username] ?? { kind: 'keep' } },
+      onEvent: (e) => lines.push(...formatStoreEvent(e, 42)),
+    },
+  );
+  assert.deepEqual(said.data, [
+    '250 2.0.0 <user1@x.test> SESSION Saved',
+    '250 2.0.0 <user2@x.test> SESSION:R2 Saved',
+    '550 5.2.0 <user3@x.test> go??away',
+    '451 4.2.0 <user4@x.test> later',
+    '250 2.0.0 <user5@x.test> SESSION:R5 Saved',
+  ]);
+  const line = (user: number, text: string): string =>
+    `lmtp(user${user})<42><SESSION${user === 1 ? '' : `:R${user}`}>: Info: msgid=<m1@b.example>: ${text}`;
+  assert.deepEqual(lines, [
+    line(1, 'saved mail to Archive'),
+    line(2, 'discarded'),
+    line(3, 'save failed to INBOX: go??away'),
+    line(4, 'save failed to INBOX: later'),
+    line(5, `save failed to open mailbox ${'x'.repeat(77)}...: Mailbox doesn't exist`),
+    line(5, 'saved mail to INBOX'),
   ]);
 });
 
@@ -252,7 +294,7 @@ test('deliveries at one time for one user are limited where that is asked for', 
   assert.match(await one(), /^250/);
 });
 
-test('the detail begins at the first of several delimiters, never at the first character', () => {
+test('the detail begins at the first of several delimiters, as in Dovecot even at the first character', () => {
   const split = (text: string, delimiters: string): (string | undefined)[] => {
     const { base, detail } = splitDetail(addressOf(text), delimiters);
     return [base.local, detail];
@@ -261,7 +303,7 @@ test('the detail begins at the first of several delimiters, never at the first c
   assert.deepEqual(split('a-b+c@x.test', '-+'), ['a', 'b+c']);
   assert.deepEqual(split('a+b@x.test', ''), ['a+b', undefined]);
   assert.deepEqual(split('a+@x.test', '+'), ['a', '']);
-  assert.deepEqual(split('+a@x.test', '+'), ['+a', undefined]);
+  assert.deepEqual(split('+a@x.test', '+'), ['""', 'a']);
   assert.deepEqual(split('"a b+c d"@x.test', '+'), ['"a b"', 'c d']);
 });
 

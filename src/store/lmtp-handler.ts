@@ -9,10 +9,15 @@ import type { Directory, DirectoryAnswer } from '../directory/directory.ts';
 import type { LmtpClientFacts, LmtpHandler, LmtpTransaction } from '../lmtp/server/handler.ts';
 import { splitDetail } from './detail.ts';
 import type { DeliveryEvent, StoreEvent } from './events.ts';
-import type { MailStore, StoreOutcome, StoreRecipient } from './mail-store.ts';
+import type { DeliveryFilter } from './filter.ts';
+import { deliverFiltered } from './filtered-delivery.ts';
+import type { Fate, Filed } from './filtered-delivery.ts';
+import type { MailStore, StoreRecipient } from './mail-store.ts';
 import { messageIdOf } from './message-id.ts';
+import type { ProxyTransaction, StoreProxy } from './proxy/proxy.ts';
 import * as replies from './replies.ts';
 import { mailboxText, traceFields } from './trace.ts';
+import type { DeliveryAddress } from './trace.ts';
 import { errorText } from '../mail/error-text.ts';
 
 export interface StoreHandlerOptions {
@@ -26,6 +31,14 @@ export interface StoreHandlerOptions {
   readonly quotaFullTempfail?: boolean;
   /** Dovecot's `lmtp_user_concurrency_limit`: deliveries under way at one time for one user. Default 0, no limit. */
   readonly userConcurrencyLimit?: number;
+  /** Decides for each recipient what becomes of a message; without one all mail goes into the INBOX. */
+  readonly filter?: DeliveryFilter;
+  /** Dovecot's `lmtp_hdr_delivery_address`. Default `final`. */
+  readonly deliveryAddress?: DeliveryAddress;
+  /** Dovecot's `lmtp_add_received_header`. Default true. */
+  readonly addReceived?: boolean;
+  /** Hands on the mail of users whose entry names another server; without one they are put off. */
+  readonly proxy?: StoreProxy;
   /** Told of each delivery and each failed lookup; must not throw. */
   readonly onEvent?: (event: StoreEvent) => void;
   readonly nowMs?: () => number;
@@ -34,6 +47,7 @@ export interface StoreHandlerOptions {
 /** A RCPT that was accepted. */
 interface Accepted {
   readonly recipient: StoreRecipient;
+  readonly orcpt: string | undefined;
   /** Tells identical RCPTs: the address with its quoting taken off and its domain in lower case. */
   readonly key: string;
   /** The address as replies show it. */
@@ -52,11 +66,20 @@ interface Shared {
 export function createStoreHandler(options: StoreHandlerOptions): LmtpHandler {
   const shared: Shared = { options, busy: new Map() };
   return {
-    begin: (client, sender) => Promise.resolve(transaction(shared, client, sender)),
+    begin: (client, sender, params) => {
+      const proxied = options.proxy?.begin(client, sender, params);
+      return Promise.resolve(transaction(shared, client, sender, params.declaredSize, proxied));
+    },
   };
 }
 
-function transaction(shared: Shared, client: LmtpClientFacts, sender: ReversePath): LmtpTransaction {
+function transaction(
+  shared: Shared,
+  client: LmtpClientFacts,
+  sender: ReversePath,
+  declaredSize: number | undefined,
+  proxied: ProxyTransaction | undefined,
+): LmtpTransaction {
   const { directory, recipientDelimiter = '+' } = shared.options;
   const accepted = new Map<number, Accepted>();
   let commands = 0;
@@ -66,33 +89,48 @@ function transaction(shared: Shared, client: LmtpClientFacts, sender: ReversePat
     position: number,
     answer: DirectoryAnswer,
     detail: string | undefined,
+    orcpt: string | undefined,
   ): Reply {
     const shown = mailboxText(address);
-    const session = position === 0 ? client.sessionId : `${client.sessionId}:R${position + 1}`;
+    const session = sessionOf(client, position);
     switch (answer.kind) {
       case 'found': {
         const recipient = { address, user: answer.user, ...(detail === undefined ? {} : { detail }) };
-        accepted.set(position, { recipient, key: recipientKey(address), shown, session });
+        accepted.set(position, { recipient, orcpt, key: recipientKey(address), shown, session });
         return replies.recipientOk;
       }
       case 'unknown':
         return replies.unknownUser(shown, plainText(splitDetail(address, recipientDelimiter).base));
       case 'unavailable':
-        shared.options.onEvent?.({
-          kind: 'lookup-failed',
-          client: client.remoteAddress ?? 'local',
-          session,
-          recipient: shown,
-          reason: answer.reason,
-        });
+        tellLookupFailed(shown, session, answer.reason);
         return replies.temporaryError(shown);
       default:
         return assertNever(answer);
     }
   }
 
+  function tellLookupFailed(recipient: string, session: string, reason: string): void {
+    const from = client.remoteAddress ?? 'local';
+    shared.options.onEvent?.({ kind: 'lookup-failed', client: from, session, recipient, reason });
+  }
+
+  /** The reply to a recipient who can take nothing. Where a filter may choose the folder, that is for the end of the data. */
+  async function noRoomFor(a: Accepted): Promise<Reply | undefined> {
+    const { store, filter } = shared.options;
+    const { user, detail } = a.recipient;
+    if (store.check === undefined || (filter !== undefined && detail !== undefined)) return undefined;
+    const found = store.check(user, undefined, declaredSize);
+    const fate = found instanceof Promise ? await found : found;
+    if (fate === undefined) return undefined;
+    for (const [position, other] of accepted) if (other === a) accepted.delete(position);
+    if (fate.kind !== 'unavailable') return replyTo(shared, a, { fate, folder: 'INBOX' });
+    tellLookupFailed(a.shown, a.session, fate.reason);
+    return replies.temporaryError(a.shown);
+  }
+
   return {
-    async rcpt({ address }: Recipient) {
+    async rcpt(recipient: Recipient) {
+      const { address, orcpt } = recipient;
       const position = commands++;
       const { base, detail } = splitDetail(address, recipientDelimiter);
       let answer: DirectoryAnswer;
@@ -102,16 +140,37 @@ function transaction(shared: Shared, client: LmtpClientFacts, sender: ReversePat
       } catch (error) {
         answer = { kind: 'unavailable', reason: errorText(error) };
       }
-      return judge(address, position, answer, detail);
+      if (answer.kind === 'found' && answer.user.proxy !== undefined) {
+        const shown = mailboxText(address);
+        const session = sessionOf(client, position);
+        const suffix = unquoteLocalPart(address.local).slice(unquoteLocalPart(base.local).length);
+        const target = answer.user.proxy;
+        if (proxied !== undefined)
+          return proxied.rcpt({ position, recipient, suffix, target, shown, session });
+        answer = { kind: 'unavailable', reason: 'the user is held by another server, and there is no proxy' };
+      }
+      const reply = judge(address, position, answer, detail, orcpt);
+      const a = accepted.get(position);
+      return a === undefined ? reply : ((await noRoomFor(a)) ?? reply);
     },
     async deliver(content, positions, signal) {
       const asked = positions.map((position) => accepted.get(position));
-      return deliverTo(shared, client, sender, asked, content, signal);
+      const [there, here] = await Promise.all([
+        proxied?.deliver(content, positions, signal),
+        deliverTo(shared, client, sender, asked, content, signal),
+      ]);
+      return here.map((reply, i) => there?.get(positions[i] ?? -1) ?? reply);
     },
     end() {
+      proxied?.end();
       accepted.clear();
     },
   };
+}
+
+/** Dovecot's name for the recipient of a transaction. */
+function sessionOf(client: LmtpClientFacts, position: number): string {
+  return position === 0 ? client.sessionId : `${client.sessionId}:R${position + 1}`;
 }
 
 /** The name that was looked up, without quoting, as Dovecot shows it. */
@@ -143,12 +202,12 @@ async function deliverTo(
     else answers.set(a.key, replies.tooManyDeliveries(a.shown));
   }
   try {
-    const outcomes = await storeAll(shared, client, sender, asked.length, admitted, content, signal);
+    const filed = await storeAll(shared, client, sender, asked.length, admitted, content, signal);
     const messageId = shared.options.onEvent === undefined ? undefined : await messageIdOf(content, signal);
     admitted.forEach((a, i) => {
-      const outcome = outcomes[i] ?? { kind: 'unavailable', reason: 'the store gave no outcome' };
-      answers.set(a.key, replyTo(shared, a, outcome));
-      shared.options.onEvent?.(eventOf(client, a, outcome, messageId, content.size, shared.options));
+      const end = filed[i] ?? { fate: { kind: 'unavailable', reason: 'no outcome' }, folder: 'INBOX' };
+      answers.set(a.key, replyTo(shared, a, end));
+      shared.options.onEvent?.(eventOf(client, a, end, messageId, content.size, shared.options));
     });
   } finally {
     for (const a of admitted) leave(shared, a.recipient.user.username);
@@ -166,52 +225,57 @@ async function storeAll(
   admitted: readonly Accepted[],
   content: MessageSource,
   signal: AbortSignal,
-): Promise<readonly StoreOutcome[]> {
+): Promise<readonly Filed[]> {
   if (admitted.length === 0) return [];
-  const only = commandCount === 1 ? admitted[0]?.recipient.address : undefined;
+  const only = commandCount === 1 ? admitted[0] : undefined;
+  const { deliveryAddress, addReceived } = options;
   const trace = traceFields({
     sender,
     lhlo: client.lhlo,
     ...(client.remoteAddress === undefined ? {} : { remoteAddress: client.remoteAddress }),
+    ...(client.tls === undefined ? {} : { tls: client.tls }),
+    ...(client.protocol === undefined ? {} : { protocol: client.protocol }),
     hostname: options.hostname,
     transactionId: client.sessionId,
-    ...(only === undefined ? {} : { onlyRecipient: only }),
+    ...(only === undefined ? {} : { onlyRecipient: only.recipient.address }),
+    ...(only?.orcpt === undefined ? {} : { originalRecipient: only.orcpt }),
+    ...(deliveryAddress === undefined ? {} : { deliveryAddress }),
+    ...(addReceived === undefined ? {} : { addReceived }),
     receivedAtMs: (options.nowMs ?? Date.now)(),
   });
   const recipients = admitted.map((a) => a.recipient);
-  try {
-    return await options.store.deliver({ sender, recipients, content, trace: () => trace }, signal);
-  } catch (error) {
-    const reason = errorText(error);
-    return admitted.map(() => ({ kind: 'unavailable', reason }));
-  }
+  const delivery = { sender, recipients, content, trace: () => trace };
+  return deliverFiltered(options.store, options.filter, delivery, signal);
 }
 
-function replyTo({ options }: Shared, a: Accepted, outcome: StoreOutcome): Reply {
-  switch (outcome.kind) {
+function replyTo({ options }: Shared, a: Accepted, { fate }: Filed): Reply {
+  switch (fate.kind) {
     case 'stored':
+    case 'discarded':
       return replies.saved(a.shown, a.session);
     case 'over-quota':
-      return replies.overQuota(a.shown, outcome.text, options.quotaFullTempfail ?? false);
+      return replies.overQuota(a.shown, fate.text, options.quotaFullTempfail ?? false);
+    case 'too-big':
+      return replies.tooBig(a.shown, fate.text);
     case 'refused':
-      return replies.refused(a.shown, outcome.text);
+      return replies.refused(a.shown, fate.text);
+    case 'put-off':
+      return replies.putOff(a.shown, fate.text);
     case 'unavailable':
       return replies.storageError(a.shown, (options.nowMs ?? Date.now)());
     default:
-      return assertNever(outcome);
+      return assertNever(fate);
   }
 }
 
 function eventOf(
   client: LmtpClientFacts,
   a: Accepted,
-  outcome: StoreOutcome,
+  { fate, folder, failed }: Filed,
   messageId: string | undefined,
   sizeBytes: number,
   options: StoreHandlerOptions,
 ): DeliveryEvent {
-  const temporary =
-    outcome.kind === 'unavailable' || (outcome.kind === 'over-quota' && options.quotaFullTempfail === true);
   return {
     kind: 'delivery',
     client: client.remoteAddress ?? 'local',
@@ -219,17 +283,31 @@ function eventOf(
     user: a.recipient.user.username,
     recipient: a.shown,
     ...(messageId === undefined ? {} : { messageId }),
-    folder: 'INBOX',
+    folder,
+    ...(failed === undefined ? {} : { failedFolder: failed }),
     sizeBytes,
-    outcome:
-      outcome.kind === 'stored'
-        ? { kind: 'saved' }
-        : {
-            kind: 'failed',
-            temporary,
-            reason: outcome.kind === 'unavailable' ? outcome.reason : outcome.text,
-          },
+    outcome: toldOutcome(fate, options),
   };
+}
+
+function toldOutcome(fate: Fate, options: StoreHandlerOptions): DeliveryEvent['outcome'] {
+  switch (fate.kind) {
+    case 'stored':
+      return { kind: 'saved' };
+    case 'discarded':
+      return { kind: 'discarded' };
+    case 'unavailable':
+      return { kind: 'failed', temporary: true, reason: fate.reason };
+    case 'put-off':
+      return { kind: 'failed', temporary: true, reason: fate.text };
+    case 'over-quota':
+      return { kind: 'failed', temporary: options.quotaFullTempfail === true, reason: fate.text };
+    case 'too-big':
+    case 'refused':
+      return { kind: 'failed', temporary: false, reason: fate.text };
+    default:
+      return assertNever(fate);
+  }
 }
 
 /** Counts a delivery for the user in, unless the limit is reached. */

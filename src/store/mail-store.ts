@@ -1,5 +1,6 @@
 /** The mail store port: mailboxes into which the LMTP server delivers. `contract.ts` is the suite every driver must pass. */
 import type { ReversePath, Address } from '../mail/address.ts';
+import type { Awaitable } from '../mail/awaitable.ts';
 import type { MessageSource } from '../mail/message-source.ts';
 import type { MailUser } from '../mail/mail-user.ts';
 
@@ -12,6 +13,11 @@ export interface StoreRecipient {
   readonly detail?: string;
   /** The mailbox below the user's INBOX, with `/` between levels whatever the driver writes on the disk, UTF-8 octets as latin1; absent for INBOX. */
   readonly folder?: string;
+  /**
+   * What is done where the folder does not exist (Dovecot's `lda_mailbox_autocreate` and `lda_mailbox_autosubscribe`).
+   * Default `refuse`: the outcome is `no-folder`.
+   */
+  readonly missingFolder?: 'refuse' | 'create' | 'create-and-subscribe';
 }
 
 export interface StoreDelivery {
@@ -24,13 +30,30 @@ export interface StoreDelivery {
 }
 
 export type StoreOutcome =
-  | { readonly kind: 'stored' }
+  /** With the octets that were written, where the store says so, and the same with CRLF at the end of every line: for quotas. */
+  | { readonly kind: 'stored'; readonly storedBytes?: number; readonly virtualBytes?: number }
+  /** Only where a folder was asked for: it does not exist, or its name cannot be one here. Nothing was stored; the caller tries the INBOX. */
+  | { readonly kind: 'no-folder'; readonly reason: string }
   | { readonly kind: 'over-quota'; readonly text: string }
+  /** Larger than any message may be for this user. */
+  | { readonly kind: 'too-big'; readonly text: string }
   | { readonly kind: 'refused'; readonly text: string }
   | { readonly kind: 'unavailable'; readonly reason: string };
+
+/** Why a user can take no message now. */
+export type NoRoom = Extract<StoreOutcome, { kind: 'over-quota' | 'too-big' | 'unavailable' }>;
 
 export interface MailStore {
   /** Delivers to every recipient and answers in their order; `stored` only after the message is durable. Never throws for one user's fault. */
   deliver(delivery: StoreDelivery, signal: AbortSignal): Promise<readonly StoreOutcome[]>;
+  /**
+   * Asked at RCPT, before anything is stored: whether this user could take a message, of the size that the sender declared
+   * where he did (octets with CRLF). Undefined where nothing speaks against it; absent where no store would say otherwise.
+   */
+  check?(
+    user: MailUser,
+    folder: string | undefined,
+    declaredBytes: number | undefined,
+  ): Awaitable<NoRoom | undefined>;
   close(): Promise<void>;
 }

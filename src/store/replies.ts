@@ -34,8 +34,28 @@ export function overQuota(recipient: string, text: string, temporary: boolean): 
   return temporary ? about(452, '4.2.2', recipient, words) : about(552, '5.2.2', recipient, words);
 }
 
+/** RFC 3463: 5.2.3, larger than the mailbox takes; Dovecot asks to try again, which cannot help. */
+export function tooBig(recipient: string, text: string): Reply {
+  return about(552, '5.2.3', recipient, cut(oneLine(text), 120));
+}
+
 export function refused(recipient: string, text: string): Reply {
   return about(550, '5.2.0', recipient, cut(oneLine(text), 120));
+}
+
+export function putOff(recipient: string, text: string): Reply {
+  return about(451, '4.2.0', recipient, cut(oneLine(text), 120));
+}
+
+/** A reply that another server made. @param recipient to be put in front of the text */
+export function passedOn(
+  code: number,
+  status: EnhancedStatus,
+  recipient: string | undefined,
+  text: string,
+): Reply {
+  if (recipient !== undefined) return about(code, status, recipient, cut(oneLine(text), 120));
+  return { code, status, lines: [cut(oneLine(text), maxReplyOctets - `${code} ${status} \r\n`.length)] };
 }
 
 /** `code status <recipient> text` with as much of the recipient as there is room for. */

@@ -5,7 +5,7 @@ import { type Endpoint, endpointKey } from '../mail/endpoint.ts';
 import { type Reply, replySummary, reply as simpleReply } from '../mail/reply.ts';
 import type { CalloutAnswer, CalloutStage } from './callout.ts';
 
-type Refused = Extract<CalloutAnswer, { kind: 'refused' }>;
+type Refused = Omit<Extract<CalloutAnswer, { kind: 'refused' }>, 'kind'>;
 type Unclear = Extract<CalloutAnswer, { kind: 'unclear' }>;
 
 /** `127.0.0.1 [127.0.0.1] : SMTP error from remote mail server after RCPT TO:<x@example.test>: 550 unknown`. */

@@ -12,6 +12,10 @@ export interface CalloutOptions {
   /** `defer_ok`: a temporary failure counts as success. */
   readonly deferOk: boolean;
   readonly noCache: boolean;
+  /** First asks about a local part that nobody has: a server that takes it takes everybody (`random`). */
+  readonly random?: boolean;
+  /** Also asks about postmaster at the domain (`postmaster`), with this reverse path; `full`: or about postmaster without a domain. */
+  readonly postmaster?: { readonly sender: ReversePath; readonly full: boolean };
   /** The reverse path to give; null for `<>`. */
   readonly sender: ReversePath;
   /** What the client says the message will have, octets: for servers with quotas. */
@@ -22,13 +26,23 @@ export interface VerifyRequest {
   readonly address: Address;
   /** Absent: route only. */
   readonly callout?: CalloutOptions;
+  /** Whether its mailbox takes a message of that size; answers are kept so long. */
+  readonly quota?: { readonly positiveMs: number; readonly negativeMs: number; readonly sizeOctets?: number };
+  /** `success_on_redirect`: whatever a redirection makes of it, it is good. */
+  readonly successOnRedirect?: boolean;
 }
 
 export type VerifyResult =
-  | { readonly kind: 'ok'; readonly via: 'route' | 'callout' | 'cache'; readonly addressData?: string }
+  | {
+      readonly kind: 'ok';
+      readonly via: 'route' | 'callout' | 'cache';
+      readonly addressData?: string;
+      /** The server takes any local part. */
+      readonly random?: true;
+    }
   | {
       readonly kind: 'fail' | 'defer';
-      readonly stage: 'route' | 'connect' | 'mail' | 'rcpt';
+      readonly stage: 'route' | 'connect' | 'mail' | 'rcpt' | 'postmaster' | 'quota';
       /** What a client may be told when the ACL says nothing else: never details of our own machines. */
       readonly reply: Reply;
       /** For the log. */

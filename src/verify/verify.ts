@@ -1,11 +1,11 @@
 /** Address verification (Exim manual, "Address verification"): routing first, and a callout where one is asked for. */
-import type { Address } from '../mail/address.ts';
+import type { Address, Domain, LocalPart, ReversePath } from '../mail/address.ts';
 import { MailError } from '../mail/mail-error.ts';
 import type { Status } from '../mail/outcome.ts';
 import { type Reply, replyFromText } from '../mail/reply.ts';
 import type { RouteHost } from '../mail/route-host.ts';
 import type { CalloutTarget, Transport } from '../transport/transport.ts';
-import type { CalloutCache, CalloutLesson } from './cache.ts';
+import type { CachedAnswer, CalloutCache, CalloutLesson, KeptRefusal, Unknown } from './cache.ts';
 import type { CalloutAnswer, CalloutQuestion, Callouts } from './callout.ts';
 import {
   failStage,
@@ -37,12 +37,20 @@ export type VerifyMode = 'verify-recipient' | 'verify-sender';
 
 export interface VerifierParts {
   /** Runs an address through the routers. Bound to the connection and message at hand, so a verifier is made per session. */
-  readonly route: (address: Address, mode: VerifyMode, signal: AbortSignal) => Promise<VerifyRouting>;
+  readonly route: (
+    address: Address,
+    mode: VerifyMode,
+    signal: AbortSignal,
+    /** A redirection to one address is not followed either. */
+    stopAtRedirect?: boolean,
+  ) => Promise<VerifyRouting>;
   readonly transport: (name: string) => Transport | undefined;
   /** Shared by all sessions, so that questions meet. */
   readonly callouts: Callouts;
   /** Absent: no callout is remembered. */
   readonly cache?: CalloutCache;
+  /** `callout_random_local_part`, expanded; undefined where it gives none. */
+  readonly randomLocalPart?: () => Promise<LocalPart | undefined>;
   /** Milliseconds since 1970. */
   readonly nowMs?: () => number;
 }
@@ -59,8 +67,6 @@ export function createVerifier(parts: VerifierParts): ForeseeingVerifier {
   };
 }
 
-// Here `success_on_redirect`, `random`, `postmaster` and `use_sender` will come in
-// (Exim manual, "Redirection while verifying", "Additional parameters for callouts"); the ACL reader refuses them so far.
 async function verify(
   parts: VerifierParts,
   request: VerifyRequest,
@@ -73,6 +79,7 @@ async function verify(
       request.address,
       who === 'recipient' ? 'verify-recipient' : 'verify-sender',
       signal,
+      request.successOnRedirect === true,
     );
   } catch (error) {
     if (error instanceof MailError && error.code === 'ABORTED') throw error;
@@ -100,6 +107,10 @@ async function verify(
     case 'routed': {
       const { addressData } = routing.facts;
       const data = addressData === undefined ? {} : { addressData };
+      if (request.quota !== undefined) {
+        const full = await askForQuota(parts, routing, request.quota, signal);
+        if (full !== undefined) return full;
+      }
       if (request.callout === undefined) return { kind: 'ok', via: 'route', ...data };
       const result = await callOut(parts, routing, request.callout, who, signal);
       if (result.kind === 'defer' && request.callout.deferOk) return { kind: 'ok', via: 'callout', ...data };
@@ -118,32 +129,148 @@ async function callOut(
   const target = targetOf(parts, routing);
   if (typeof target === 'string') return impossible(who, target);
 
-  const { address } = routing;
-  const { sender } = options;
-  const now = parts.nowMs ?? Date.now;
-  const cache = options.noCache ? undefined : parts.cache;
-  const cached = cache?.lookup(address, sender, now());
-  if (cached === 'accepted') return { kind: 'ok', via: 'cache' };
-  if (cached !== undefined) return cachedFailure(cached);
+  return askServer({ parts, target, address: routing.address, options, who, signal });
+}
 
-  const answer = await parts.callouts.ask(questionOf(target, address, options), signal);
-  const lesson = lessonOf(answer, sender === null);
-  if (lesson !== undefined) cache?.remember(address, sender, lesson, now());
-  switch (answer.kind) {
-    case 'accepted':
-      return { kind: 'ok', via: 'callout' };
-    case 'refused': {
-      const reply = who === 'recipient' ? recipientRefusedReply(answer) : senderRefusedReply(answer);
-      return { kind: 'fail', stage: failStage(answer.stage), reply, logReason: refusedLog(answer) };
+/** One verification that a server is asked for. */
+interface Asking {
+  readonly parts: VerifierParts;
+  readonly target: CalloutTarget;
+  readonly address: Address;
+  readonly options: CalloutOptions;
+  readonly who: Who;
+  readonly signal: AbortSignal;
+}
+
+const nothingKnown: Unknown = { kind: 'ask' };
+
+async function askServer(asking: Asking): Promise<VerifyResult> {
+  const { parts, address, options, who } = asking;
+  const { sender, random = false, postmaster } = options;
+  const nowMs = (parts.nowMs ?? Date.now)();
+  const cache = options.noCache ? undefined : parts.cache;
+  const question = { address, sender, random, postmaster: postmaster !== undefined };
+  const known: CachedAnswer | Unknown = cache?.lookup(question, nowMs) ?? nothingKnown;
+  if (known.kind === 'refused') return cachedFailure(known, who);
+  if (known.kind === 'random-accepted') return { kind: 'ok', via: 'cache', random: true };
+  if (known.kind !== 'ask') return { kind: 'ok', via: 'cache' };
+
+  const learn = (lesson: CalloutLesson): void =>
+    cache?.remember(address, sender, lesson, (parts.nowMs ?? Date.now)());
+  if (random && known.random === undefined) {
+    const anybody = await parts.randomLocalPart?.();
+    if (anybody !== undefined) {
+      const answer = await ask(asking, { ...address, local: anybody }, sender);
+      if (answer.kind === 'accepted') {
+        learn({ of: 'random', result: 'accept' });
+        return { kind: 'ok', via: 'callout', random: true };
+      }
+      if (answer.kind === 'refused' && answer.stage === 'rcpt') learn({ of: 'random', result: 'reject' });
     }
-    case 'unclear':
-      return {
-        kind: 'defer',
-        stage: answer.stage,
-        reply: incompleteReply(who),
-        logReason: unclearLog(answer, who),
-      };
   }
+  const answer = await ask(asking, address, sender);
+  for (const lesson of lessonsOf(answer, sender === null)) learn(lesson);
+  if (answer.kind !== 'accepted') return resultOf(answer, who);
+  if (postmaster !== undefined && known.postmaster === undefined) {
+    const missing = await askForPostmaster(asking, postmaster, learn);
+    if (missing !== undefined) return missing;
+  }
+  return { kind: 'ok', via: 'callout' };
+}
+
+function ask(
+  { parts, target, options, signal }: Asking,
+  address: Address,
+  sender: ReversePath,
+): Promise<CalloutAnswer> {
+  return parts.callouts.ask(questionOf(target, address, { ...options, sender }), signal);
+}
+
+/** `postmaster` and `fullpostmaster`: undefined where there is one. */
+async function askForPostmaster(
+  asking: Asking,
+  { sender, full }: NonNullable<CalloutOptions['postmaster']>,
+  learn: (lesson: CalloutLesson) => void,
+): Promise<VerifyResult | undefined> {
+  const local = 'postmaster' as LocalPart;
+  const here = await ask(asking, { local, domain: asking.address.domain }, sender);
+  const refusedHere = here.kind === 'refused' && here.stage === 'rcpt';
+  const answer = full && refusedHere ? await ask(asking, { local, domain: '' as Domain }, sender) : here;
+  if (answer.kind === 'accepted') {
+    learn({ of: 'postmaster', result: 'accept' });
+    return undefined;
+  }
+  if (answer.kind === 'refused' && answer.stage === 'rcpt') {
+    learn({ of: 'postmaster', result: 'reject', said: answer });
+    return { ...resultOf(answer, asking.who), stage: 'postmaster' } as VerifyResult;
+  }
+  return resultOf(answer, asking.who);
+}
+
+/**
+ * `quota` (Exim manual, "Quota caching"): undefined where there is room. Exim looks into its own mailboxes; here a store is
+ * asked with the size, and mailboxes of the appendfile transport have no quota.
+ */
+async function askForQuota(
+  parts: VerifierParts,
+  routing: Extract<VerifyRouting, { kind: 'routed' }>,
+  { positiveMs, negativeMs, sizeOctets }: NonNullable<VerifyRequest['quota']>,
+  signal: AbortSignal,
+): Promise<VerifyResult | undefined> {
+  const target = targetOf(parts, routing);
+  if (typeof target === 'string') return undefined;
+  const { address } = routing;
+  const nowMs = (parts.nowMs ?? Date.now)();
+  const known = parts.cache?.quota(address, nowMs);
+  if (known?.result === 'accept') return undefined;
+  let said = known?.said;
+  if (said === undefined) {
+    const size = sizeOctets === undefined ? {} : { sizeOctets };
+    const question = questionOf(target, address, { ...quotaCallout, ...size });
+    const answer = await parts.callouts.ask(question, signal);
+    if (answer.kind === 'unclear' && (answer.reply === undefined || !isAboutQuota(answer.reply)))
+      return resultOf(answer, 'recipient');
+    const { reply } = answer.kind === 'accepted' ? {} : answer;
+    const full = reply !== undefined && isAboutQuota(reply) && answer.kind !== 'accepted';
+    if (full) said = { stage: answer.stage, peer: answer.peer, after: answer.after, reply };
+    parts.cache?.rememberQuota(address, said, nowMs, full ? negativeMs : positiveMs);
+    if (said === undefined) return undefined;
+  }
+  return {
+    kind: 'fail',
+    stage: 'quota',
+    reply: refusedReply(said, 'recipient'),
+    logReason: refusedLog(said),
+  };
+}
+
+const quotaCallout: CalloutOptions = {
+  timeoutMs: 30_000,
+  connectTimeoutMs: 30_000,
+  maxWaitMs: 120_000,
+  deferOk: false,
+  noCache: true,
+  sender: null,
+};
+
+function resultOf(answer: Exclude<CalloutAnswer, { kind: 'accepted' }>, who: Who): VerifyResult {
+  if (answer.kind === 'unclear')
+    return {
+      kind: 'defer',
+      stage: answer.stage,
+      reply: incompleteReply(who),
+      logReason: unclearLog(answer, who),
+    };
+  return {
+    kind: 'fail',
+    stage: failStage(answer.stage),
+    reply: refusedReply(answer, who),
+    logReason: refusedLog(answer),
+  };
+}
+
+function refusedReply(said: KeptRefusal, who: Who): Reply {
+  return who === 'recipient' ? recipientRefusedReply(said) : senderRefusedReply(said);
 }
 
 /** The place to ask, or why there is none. */
@@ -176,36 +303,52 @@ async function foresee(
   const target = targetOf(parts, routing);
   if (typeof target === 'string') return;
   const now = parts.nowMs ?? Date.now;
-  const cached = options.noCache ? undefined : parts.cache?.lookup(routing.address, options.sender, now());
-  if (cached === undefined) parts.callouts.foresee(questionOf(target, routing.address, options));
+  const { sender, random = false, postmaster } = options;
+  const question = { address: routing.address, sender, random, postmaster: postmaster !== undefined };
+  const cached = options.noCache ? undefined : parts.cache?.lookup(question, now());
+  if (cached === undefined || cached.kind === 'ask')
+    parts.callouts.foresee(questionOf(target, routing.address, options));
 }
 
 /**
  * What is worth remembering. A refused banner or HELO is not, as in the real Exim (its manual says it is): a store that
  * is being mended would refuse a domain's mail for hours. Nor is a refused MAIL with a sender of its own.
  */
-function lessonOf(answer: CalloutAnswer, nullSender: boolean): CalloutLesson | undefined {
-  if (answer.kind === 'accepted') return 'accepted';
-  if (answer.kind !== 'refused') return undefined;
+function lessonsOf(answer: CalloutAnswer, nullSender: boolean): readonly CalloutLesson[] {
+  if (answer.kind === 'accepted') return [{ of: 'address', result: 'accept' }];
+  if (answer.kind !== 'refused') return [];
+  const { stage, peer, after, reply } = answer;
+  const said: KeptRefusal = { stage, peer, after, reply };
   // A mailbox that is full today, or for this message, is a mailbox all the same.
-  if (isAboutQuota(answer.reply)) return undefined;
-  if (answer.stage === 'rcpt') return 'refused';
-  return answer.stage === 'mail' && nullSender ? 'null-sender-refused' : undefined;
+  if (isAboutQuota(reply)) return [];
+  if (stage === 'rcpt') return [{ of: 'address', result: 'reject', said }];
+  return stage === 'mail' && nullSender ? [{ of: 'null-sender', said }] : [];
 }
 
 /** Mailbox full, or too big for it or for the system (RFC 3463 §3.3, §3.4). */
 function isAboutQuota({ code, status }: Reply): boolean {
-  return code === 552 || (status !== undefined && /^\d\.(?:2\.2|2\.3|3\.4)$/.test(status));
+  return code === 552 || code === 452 || (status !== undefined && /^\d\.(?:2\.2|2\.3|3\.4)$/.test(status));
 }
 
-function cachedFailure(cached: 'refused' | 'domain-refused'): VerifyResult {
-  const text =
-    cached === 'refused'
-      ? 'Previous (cached) callout verification failure'
-      : '(result of an earlier callout reused).';
-  const reply = replyFromText(550, undefined, text);
-  return { kind: 'fail', stage: cached === 'refused' ? 'rcpt' : 'mail', reply, logReason: text };
+/** Exim's words for the log; the sender hears what the server said, which Exim forgets. */
+function cachedFailure({ of, said }: Extract<CachedAnswer, { kind: 'refused' }>, who: Who): VerifyResult {
+  const text = cachedTexts[of];
+  const stage = of === 'address' ? 'rcpt' : of === 'domain' ? 'mail' : 'postmaster';
+  if (said === undefined)
+    return { kind: 'fail', stage, reply: replyFromText(550, undefined, text), logReason: text };
+  return {
+    kind: 'fail',
+    stage,
+    reply: refusedReply(said, who),
+    logReason: `${text} ${refusedLog(said)}`,
+  };
 }
+
+const cachedTexts = {
+  address: 'Previous (cached) callout verification failure',
+  domain: '(result of an earlier callout reused).',
+  postmaster: '(result of earlier verification reused).',
+} as const;
 
 function impossible(who: Who, logReason: string): VerifyResult {
   const log = `Could not complete ${who} verify callout: ${logReason}`;

@@ -77,11 +77,17 @@ test('edge and store in one process: 28 kills, and the Maildirs balance', { time
     fs.writeFileSync(path.join(folder, 'users'), users.map((user) => `${user}:::::::\n`).join(''));
     const socket = path.join(folder, 'lmtp');
     return `${pageUnix({ port: 0, socket })}
+begin directories
+users:
+        driver = passwd_file
+        file = ${folder}/users
+        username_format = %Ln
+
 begin stores
 mailboxes:
         driver = maildir
         sockets = ${socket}
-        passwd_file = ${folder}/users
+        directories = users
         maildir = ${folder}/mail/$local_part_data
         recipient_delimiter = +
 `;

@@ -51,7 +51,7 @@ const parts: Readonly<Record<string, () => string>> = {
     table(
       ['driver', 'kind', ''],
       listDrivers()
-        .filter((d) => d.section !== 'store')
+        .filter((d) => d.section !== 'store' && d.section !== 'directory')
         .map((d) => [code(d.name), d.section, driverStanding(d)]),
     ),
   routers: () => optionGroups('routers'),
@@ -71,13 +71,8 @@ const parts: Readonly<Record<string, () => string>> = {
         .filter((o) => o.status === 'works' && o.type.endsWith('at start'))
         .map((o) => o.name),
     ),
-  stores: () =>
-    table(
-      ['option', 'type', 'default'],
-      listOptions()
-        .filter((o) => o.section.startsWith('store') && o.status === 'works')
-        .map((o) => [code(o.name), o.type, o.default === undefined ? '' : code(o.default)]),
-    ),
+  stores: () => ownSection('stores', 'store'),
+  directories: () => ownSection('directories', 'directory'),
   acl: () =>
     table(
       ['', 'work', 'refused'],
@@ -103,8 +98,8 @@ const parts: Readonly<Record<string, () => string>> = {
         ['operators', names(operatorNames()), ''],
         [
           'conditions',
-          names([...conditionTable.keys()].filter((n) => !refusedConditions.includes(n))),
-          names(refusedConditions),
+          names([...conditionTable.keys()].filter((n) => refusedConditions[n] === undefined)),
+          names(Object.keys(refusedConditions)),
         ],
       ],
     ),
@@ -174,6 +169,17 @@ function hasAcceptedDefault(o: OptionRow): boolean {
 
 function acceptedValues(o: OptionRow): readonly string[] {
   return (o.note ?? '').replace(/: .*/s, '').split(', ');
+}
+
+/** Options of a section that Exim does not have: those of all its drivers, then each driver's own. */
+function ownSection(section: string, kind: string): string {
+  const driverOf = (o: OptionRow): string => (o.section === section ? '' : o.section.slice(kind.length + 1));
+  return table(
+    ['option', 'driver', 'type', 'default'],
+    listOptions()
+      .filter((o) => (o.section === section || o.section.startsWith(`${kind} `)) && o.status === 'works')
+      .map((o) => [code(o.name), driverOf(o), o.type, o.default === undefined ? '' : code(o.default)]),
+  );
 }
 
 /** The options of some sections by what becomes of them. */

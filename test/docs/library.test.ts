@@ -3,6 +3,9 @@ import assert from 'node:assert/strict';
 import { chmodSync, cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, suite, test } from 'node:test';
+import { checkPackage, createPackageFromTarballData } from '@arethetypeswrong/core';
+import { publint } from 'publint';
+import { formatMessage } from 'publint/utils';
 import {
   connectLmtp,
   createLmtpPool,
@@ -18,6 +21,7 @@ import { needs, needsRoot } from '../support/peers.ts';
 import { runToEnd, temporaryFolder } from '../support/process.ts';
 
 const root = path.resolve(import.meta.dirname, '../..');
+const tsc = path.join(root, 'node_modules/typescript/bin/tsc');
 const temporary = temporaryFolder('library');
 // Dovecot's processes of other users must come through.
 chmodSync(temporary.path, 0o755);
@@ -25,7 +29,7 @@ chmodSync(temporary.path, 0o755);
 /** The code blocks of the document that begin with a comment naming their file. */
 function examples(): Map<string, string> {
   const text = readFileSync(path.join(root, 'docs/library.md'), 'utf8');
-  const blocks = [...text.matchAll(/^```js\n(\/\/ (\S+)\n.*?)^```$/gms)];
+  const blocks = [...text.matchAll(/^```ts\n(\/\/ (\S+)\n.*?)^```$/gms)];
   return new Map(blocks.map(([, code = '', name = '']) => [name, code]));
 }
 
@@ -53,8 +57,8 @@ const message = 'Subject: caf\u00e9\r\n\r\n.dots\r\n..\r\n.\r\n';
 async function eachOther(folder: string): Promise<void> {
   const words = await run(
     folder,
-    `import { server, listener } from './server.mjs';
-import { close, deliver } from './client.mjs';
+    `import { server, listener } from './server.ts';
+import { close, deliver } from './client.ts';
 const bytes = Buffer.from(${JSON.stringify(message)});
 const to = ['alice@example.test', 'nobody@example.test', 'bob@example.test', 'alice@example.test'];
 const words = [
@@ -92,7 +96,7 @@ suite('docs/library.md', { timeout: 120_000 }, () => {
   after(() => temporary.remove());
 
   test('the examples work together', async () => {
-    assert.deepEqual([...examples().keys()], ['server.mjs', 'client.mjs']);
+    assert.deepEqual([...examples().keys()], ['server.ts', 'client.ts']);
     await eachOther(project('sources', linkSources));
   });
 
@@ -131,7 +135,7 @@ suite('docs/library.md', { timeout: 120_000 }, () => {
     await using dovecot = await dovecotOf(['alice', 'bob']);
     const words = await run(
       project('dovecot', linkSources),
-      `import { close, deliver } from './client.mjs';
+      `import { close, deliver } from './client.ts';
 const to = ['alice@example.test', 'nobody@example.test', 'bob@example.test', 'alice@example.test'];
 const bytes = Buffer.from(${JSON.stringify(message)});
 const words = [
@@ -157,54 +161,132 @@ console.log(JSON.stringify(words));`,
     }
   });
 
-  test('the tarball works in plain JavaScript, has its types, and needs no other package for them', {
-    skip: needs('tar'),
+  test('the tarball is installed offline; the examples compile against its declarations and run', {
+    skip: needs('npm'),
   }, async () => {
-    const source = path.join(temporary.path, 'package');
-    mkdirSync(source);
-    for (const part of ['package.json', 'README.md', 'LICENSE', 'CHANGELOG.md', 'bin', 'etc', 'docs'])
-      cpSync(path.join(root, part), path.join(source, part), { recursive: true });
-    const tsc = path.join(root, 'node_modules/typescript/bin/tsc');
-    await done(process.execPath, [
-      tsc,
-      '-p',
-      path.join(root, 'tsconfig.build.json'),
-      '--outDir',
-      `${source}/dist`,
-    ]);
-    await done('npm', ['pack', '--ignore-scripts', '--pack-destination', temporary.path], source);
-    const tarball = readdirSync(temporary.path).find((f) => f.endsWith('.tgz'));
-    assert.ok(tarball !== undefined);
-
-    const folder = project('packed', () => {});
-    const modules = path.join(folder, 'node_modules/mailchute');
-    await done('tar', ['-xzf', path.join(temporary.path, tarball), '-C', modules, '--strip-components=1']);
-    await eachOther(folder);
-    // A TypeScript program sees the declarations: the result's kinds are known, and a wrong one is an error.
-    const program = (kind: string): string =>
-      `import { createLmtpPool, type LmtpRecipientResult } from 'mailchute/lmtp/client';
-import { createLmtpServer, reply } from 'mailchute/lmtp/server';
-export const isDone = (r: LmtpRecipientResult): boolean => r.kind === '${kind}';
-export const pool = createLmtpPool({ maxUses: 1 });
-export const server = createLmtpServer({ hostname: 'x' }, { begin: async () => ({ refused: reply(450, '4.3.2', 'later') }) });
-`;
-    writeFileSync(path.join(folder, 'package.json'), '{ "type": "module" }');
-    mkdirSync(path.join(folder, 'node_modules/@types'));
+    const tarball = await packTarball(temporary.path);
+    const folder = path.join(temporary.path, 'consumer');
+    mkdirSync(folder);
+    // The two entries need no other package: what the rest needs is not even there.
+    const overrides = Object.fromEntries(['koffi', 'lmdb'].map((name) => [name, `file:./empty/${name}`]));
+    for (const name of ['koffi', 'lmdb']) {
+      mkdirSync(path.join(folder, 'empty', name), { recursive: true });
+      writeFileSync(
+        path.join(folder, 'empty', name, 'package.json'),
+        JSON.stringify({ name, version: '3.999.0' }),
+      );
+    }
+    const dependencies = { mailchute: `file:${tarball}` };
+    writeFileSync(
+      path.join(folder, 'package.json'),
+      JSON.stringify({ private: true, type: 'module', dependencies, overrides }),
+    );
+    await done('npm', ['install', '--offline', '--no-audit', '--no-fund', '--ignore-scripts'], folder);
+    for (const [file, code] of examples()) writeFileSync(path.join(folder, file), code);
+    mkdirSync(path.join(folder, 'node_modules/@types'), { recursive: true });
     for (const name of ['@types/node', 'undici-types'])
       symlinkSync(path.join(root, 'node_modules', name), path.join(folder, 'node_modules', name));
-    const check = async (kind: string): Promise<{ code: number | string; output: string }> => {
-      writeFileSync(path.join(folder, 'program.ts'), program(kind));
-      const words = '--noEmit --strict --module nodenext --target es2022 --lib es2024,esnext.disposable';
-      return runToEnd(process.execPath, [tsc, ...words.split(' '), '--types', 'node', 'program.ts'], {
-        cwd: folder,
-      });
-    };
-    const good = await check('accepted');
+
+    const good = await compile(folder, ['server.ts', 'client.ts']);
     assert.equal(good.code, 0, good.output);
-    const bad = await check('acepted');
-    assert.match(bad.output, /program\.ts.*no overlap/);
+    await eachOther(folder);
+    // The declarations are seen: a kind that does not exist is an error.
+    const wrong = [...examples()].map(([, code]) =>
+      code.replace("'unknown'", "'unknwon'").replace("'accepted'", "'acepted'"),
+    );
+    for (const [i, file] of ['server-wrong.ts', 'client-wrong.ts'].entries()) {
+      writeFileSync(path.join(folder, file), wrong[i] ?? '');
+      const bad = await compile(folder, [file]);
+      assert.match(bad.output, /error TS(?:2322|2367|2769):/, file);
+    }
+  });
+
+  test('every name that is exported has a comment', () => {
+    const bare: string[] = [];
+    let names = 0;
+    for (const entry of ['src/lmtp/server/index.ts', 'src/lmtp/client/index.ts']) {
+      const text = readFileSync(path.join(root, entry), 'utf8');
+      for (const [, list = '', from = ''] of text.matchAll(
+        /^export (?:type )?\{([^}]*)\} from '([^']+)'/gm,
+      )) {
+        const source = readFileSync(path.join(root, path.dirname(entry), from), 'utf8');
+        for (const name of list.split(',').map((n) => n.replace('type ', '').trim())) {
+          if (name === '') continue;
+          names++;
+          const declared = new RegExp(
+            `\\*/\\nexport (?:async )?(?:interface|type|function|class|const) ${name}\\b`,
+          );
+          if (!declared.test(source)) bare.push(name);
+        }
+      }
+    }
+    assert.ok(names > 40);
+    assert.deepEqual(bare, []);
+  });
+
+  test('publint and attw find nothing wrong with the tarball', { skip: needs('npm') }, async () => {
+    const tarball = readFileSync(await packTarball(temporary.path));
+    const { messages, pkg } = await publint({ pack: { tarball: bufferOf(tarball) }, strict: true });
+    assert.deepEqual(
+      messages.map((m) => formatMessage(m, pkg)),
+      [],
+    );
+    const analysis = await checkPackage(createPackageFromTarballData(tarball));
+    assert.ok(analysis.types !== false, 'the package has types');
+    // The package is ESM only: what resolves like Node 10 finds no subpaths, and CommonJS loads it by require of ESM (Node 22.12).
+    const problems = analysis.problems.filter(
+      (p) => p.kind !== 'CJSResolvesToESM' && !('resolutionKind' in p && p.resolutionKind === 'node10'),
+    );
+    assert.deepEqual(problems, []);
+    assert.deepEqual(Object.keys(analysis.entrypoints).sort(), [
+      './lmtp/client',
+      './lmtp/server',
+      './package.json',
+    ]);
   });
 });
+
+/** Compiles, strictly, as a project beside the package would. */
+function compile(
+  folder: string,
+  files: readonly string[],
+): Promise<{ code: number | string; output: string }> {
+  const words =
+    '--noEmit --strict --module nodenext --target es2022 --lib es2024,esnext.disposable --types node';
+  const typescript = ['--allowImportingTsExtensions', '--erasableSyntaxOnly', '--verbatimModuleSyntax'];
+  return runToEnd(process.execPath, [tsc, ...words.split(' '), ...typescript, ...files], { cwd: folder });
+}
+
+let packed: Promise<string> | undefined;
+
+/** What `npm publish` would send, built once; gives its path. */
+function packTarball(folder: string): Promise<string> {
+  return (packed ??= pack(folder));
+}
+
+async function pack(folder: string): Promise<string> {
+  const source = path.join(folder, 'package');
+  mkdirSync(source);
+  for (const part of ['package.json', 'README.md', 'LICENSE', 'CHANGELOG.md', 'bin', 'etc', 'docs'])
+    cpSync(path.join(root, part), path.join(source, part), { recursive: true });
+  await done(process.execPath, [
+    tsc,
+    '-p',
+    path.join(root, 'tsconfig.build.json'),
+    '--outDir',
+    `${source}/dist`,
+  ]);
+  await done('npm', ['pack', '--ignore-scripts', '--pack-destination', folder], source);
+  const tarball = readdirSync(folder).find((f) => f.endsWith('.tgz'));
+  assert.ok(tarball !== undefined);
+  return path.join(folder, tarball);
+}
+
+function bufferOf(bytes: Buffer): ArrayBuffer {
+  const copy = new ArrayBuffer(bytes.length);
+  bytes.copy(new Uint8Array(copy));
+  return copy;
+}
 
 async function done(program: string, words: readonly string[], cwd = root): Promise<void> {
   const { code, output } = await runToEnd(program, words, { cwd });

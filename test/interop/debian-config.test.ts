@@ -7,6 +7,8 @@ import { aclMacros } from '../../src/app/acl-macros.ts';
 import { loadProgram } from '../../src/app/program.ts';
 import { printLines } from '../../src/config/print-lines.ts';
 import { readConfig } from '../../src/config/read.ts';
+import { root } from '../support/mailchute.ts';
+import { namespaced, needsNamespaces } from '../support/namespace.ts';
 import { findProgram, needs } from '../support/peers.ts';
 import { runToEnd, temporaryFolder } from '../support/process.ts';
 
@@ -59,6 +61,48 @@ async function sameLines(file: string, ours: RegExp): Promise<void> {
   assert.deepEqual([...mine.filter((l) => !ours.test(l)), ''], theirs);
 }
 
+/** Local, through aliases, to the system's users, elsewhere by the DNS, nowhere, and what is no address. */
+const asked: readonly string[] = [
+  'root',
+  'root@example.test',
+  'postmaster@example.test',
+  'Postmaster@EXAMPLE.TEST',
+  'mailchute-nobody@example.test',
+  'real-mail@example.test',
+  'mail+folder@example.test',
+  'root@localhost',
+  'who@two.test',
+  'who@a.test',
+  'who@nullmx.test',
+  'who@nothere.test',
+  'who@fail.test',
+  'who@local.test',
+  'who@[192.0.2.1]',
+  'who%two.test@example.test',
+  '.hidden@two.test',
+  '@two.test',
+  'two words@two.test',
+];
+
+const zone = `${readFileSync(path.join(import.meta.dirname, 'routing-zone.txt'), 'utf8')}
+smart.example.test 300 A 192.0.2.25
+`;
+
+/** Each part of the output under its name. */
+function partsOf(output: string): ReadonlyMap<string, string> {
+  const parts = output.split(/^== /m).slice(1);
+  return new Map(
+    parts.map((part) => {
+      const end = part.indexOf('\n');
+      // Ours keeps no hosts that cannot be used, so that the width of their column differs.
+      const lines = part.slice(end + 1).split('\n');
+      const kept = lines.filter((line) => !line.includes('** unusable **'));
+      const body = kept.map((line) => (line.startsWith('  host') ? line.replace(/\s+/g, ' ').trimEnd() : line));
+      return [part.slice(0, end), body.join('\n')];
+    }),
+  );
+}
+
 const noUpdate = existsSync('/usr/sbin/update-exim4.conf') ? false : 'update-exim4.conf is not installed';
 
 suite("Debian's configurations", { skip: needs('exim4') || noUpdate }, () => {
@@ -71,6 +115,24 @@ suite("Debian's configurations", { skip: needs('exim4') || noUpdate }, () => {
       assert.ok(loadProgram(file, new Map()).program !== undefined);
       await sameLines(file, /smtputf8_advertise_hosts/i);
     });
+
+  test('-bt is answered as by Exim', { skip: needsNamespaces() }, async () => {
+    const commands: string[] = [];
+    const exim = findProgram('exim4') ?? 'exim4';
+    const ours = path.join(root, 'bin/exim');
+    const words = asked.map((a) => `'${a}'`).join(' ');
+    for (const [type, answers] of Object.entries(types)) {
+      const file = await generated(type, answers);
+      commands.push(`echo '== ${type} exim'; ${exim} -C ${file} -bt ${words} 2>/dev/null`);
+      commands.push(`echo '== ${type} ours'; ${ours} -C ${file} -bt ${words} 2>/dev/null`);
+    }
+    const parts = partsOf(await namespaced(folder.path, zone, commands.join('\n')));
+    for (const type of Object.keys(types)) {
+      const theirs = parts.get(`${type} exim`) ?? '';
+      for (const address of ['who@two.test', 'root@example.test']) assert.ok(theirs.includes(address), theirs);
+      assert.equal(parts.get(`${type} ours`), theirs, type);
+    }
+  });
 
   test("Exim's default configuration", { skip: existsSync(example) ? false : `no ${example}` }, () => {
     assert.deepEqual(complaints(example), []);

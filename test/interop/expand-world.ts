@@ -97,6 +97,26 @@ a3:
   defer message = later
 a4:
   accept
+a5:
+  discard message = gone
+a6:
+  drop message = dropped
+a7:
+  warn condition = \${if eq{$acl_arg1}{x}}
+       set acl_m_seen = $acl_arg1$acl_m_seen
+  require condition = $acl_narg
+  accept message = <$acl_m_seen>
+a8:
+  accept acl = a5
+a9:
+  accept verify = recipient
+aa:
+  accept domains = example.test
+ab:
+  warn condition = no
+ac:
+  require message = required
+      condition = no
 `;
 
 export function makeFiles(folder: string): void {

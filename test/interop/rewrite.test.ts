@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { chmodSync, chownSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, test } from 'node:test';
+import { withTestedAclCalls } from '../../src/app/acl-test-calls.ts';
 import { loadProgram, type Program } from '../../src/app/program.ts';
 import { testRewrite } from '../../src/app/test-rewrite.ts';
 import { type HeaderField, parseHeaderFields } from '../../src/mail/headers.ts';
@@ -27,6 +28,12 @@ spool_directory = ${folder.path}/spool
 keep_environment =
 domainlist ld = *.ld.test : lookup.test : \\N^r.*\\.re\\.test$\\N
 addresslist people = joe@k.test : ann@k.test
+begin acl
+to:
+  warn set acl_m_to = $acl_arg1
+  accept message = $acl_m_to@acl.test
+gone:
+  discard
 `;
 
 function writeRules(rules: readonly string[]): void {
@@ -36,7 +43,7 @@ function writeRules(rules: readonly string[]): void {
 function load(): Program {
   const { program, diagnostics } = loadProgram(file, new Map());
   assert.ok(program !== undefined, JSON.stringify(diagnostics));
-  return program;
+  return { ...program, services: withTestedAclCalls(program, () => undefined) };
 }
 
 const usual = ['u@k.test', 'Joe@K.TEST', 'joe@Sub.LD.test', 'nobody', 'N (c) <u@k.test> (d)'] as const;
@@ -70,6 +77,10 @@ const cases: readonly (readonly [rules: readonly string[], addresses: readonly s
     ['joe@a.ld.test', 'x@lookup.test', 'y@rr.re.test', ...usual],
   ],
   [['+people $local_part@people.test'], usual],
+  [
+    ['*@k.test "${acl{to}{$1}}"', '*@q.test "${acl{gone}}"'],
+    ['u@k.test', 'x@q.test'],
+  ],
   [
     ['*@k.test unqual Q', '*@un.test unqual'],
     [...usual, 'x@un.test'],

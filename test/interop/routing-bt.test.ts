@@ -258,6 +258,61 @@ describe('options of a redirect router', { skip }, () => {
     });
 });
 
+const acls = `begin acl
+accepts:
+ warn set acl_m_seen = $acl_arg1
+ accept message = <$acl_m_seen> <$sender_address>
+denies:
+ deny message = no
+defers:
+ defer message = later
+discards:
+ discard message = gone
+drops:
+ drop message = dropped
+verifies:
+ accept verify = recipient
+`;
+
+describe('ACLs that a router calls', { skip }, () => {
+  const names = ['accepts', 'denies', 'defers', 'discards', 'drops', 'verifies', 'nosuch'];
+  const config = `${main}${acls}begin routers\n${names
+    .map(
+      (name) =>
+        `${name}:\n driver = redirect\n allow_fail\n local_parts = ${name}\n data = :fail: \${acl{${name}}{arg}}|\${if acl{{${name}}}{y $value}{n $value}}\n`,
+    )
+    .join('')}${accepting}${transports}`;
+  for (const mode of ['-bt', '-bv', '-bvs'] as const)
+    test(mode, async () => {
+      const { exim, mailchute } = await both(
+        config,
+        mode,
+        names.map((n) => `${n}@example.test`),
+      );
+      assert.equal(mailchute, exim);
+      assert.match(exim, /DISCARD from acl "discards"/);
+    });
+});
+
+/** Good and malformed ones; every one is one address to Exim, which takes commas only inside source routes. */
+const written = [
+  'a@d.test|b..c@d.test|.a.|"q q"@d.test|"q@q"|(c)a(c)@(c)d.test(c)|a@d.test-|a@-d.test|a@d..test|a@.d.test|a@d.test.',
+  'x y<a@d.test>|x y<a>|<a@d.test>(c)|<a@d.test>b|<a@d.test|<a|<"q q"@d.test>|<>|<@>|@|a@|@d.test|<.|x "y z" <a@d.test>',
+  '@r.test:a@d.test|@r.test,@s.test:a@d.test|<@r.test:a@d.test>|<@r.test,@s.test:a@d.test>|@r.test:a|@r.test:..|@r.test:a;|@r.test:|@r.test:(|@r.test:"q',
+  '@r.test:<a@d.test>|@r.test:a<b@d.test>|@[1.2.3.4]:a@d.test|@r.test@d.test|<@r.test:a>|<@r.test:a;>|@r.test:@s.test:a@d.test',
+  'a@[1.2.3.4]|a@[|a@[1.2.3.4|a@[1.2.3.4]b|a@[x]-|a@d.test;|;|;a|a;|a:b:|a b|a"q"b@d.test|"q"q"@d.test|"q|"q" (c)|(c)|(',
+  'a(c)b@d.test|a@d.test(c|a@d(c).test|a@d.(c)test|a[b]@d.test|a\\ b@d.test|a\\@b@d.test|a b <c d> e',
+].flatMap((line) => line.split('|'));
+
+test('how addresses are written', { skip }, async () => {
+  const spaced = written.flatMap((text) => [text, text.replace(/([@<>:;.])/g, ' $1 ')]);
+  const { exim, mailchute } = await both(`${main}allow_domain_literals\nbegin routers\n`, '-bt', [
+    ...new Set(spaced.map((text) => text.trim())),
+  ]);
+  assert.deepEqual(mailchute.split('\n'), exim.split('\n'));
+  assert.ok(exim.split('\n').length > 100);
+});
+
 const literals = ['x@[192.0.2.1]', 'x@[192.0.2.5]', 'x@[127.0.0.1]', 'x@[IPv6:2001:db8::1]', 'x@a.test'];
 
 test('ipliteral', { skip }, async () => {

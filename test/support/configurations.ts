@@ -72,12 +72,18 @@ myusers:
  * everybody, since the real Exim asks as its own user.
  */
 export function storesSection(store: StoreAddress, folder: string, more = ''): string {
-  return `begin stores
+  return `begin directories
+users:
+        driver = passwd_file
+        file = ${folder}/users
+        username_format = %Ln
+
+begin stores
 mailboxes:
         driver = maildir
         sockets = ${store.socket}
         listen = <; 127.0.0.1:${store.port}
-        passwd_file = ${folder}/users
+        directories = users
         maildir = ${folder}/mail/$local_part_data
         socket_mode = 0666
 ${more}`;

@@ -66,9 +66,14 @@ function eximOwner(): { uid: number; gid: number } {
 
 /**
  * Starts Exim with main options that keep it in `folder` and on loopback; `main` is more main options, `rest` the
- * sections from `begin acl` on.
+ * sections from `begin acl` on. `words` say how it runs: as a daemon with a queue run every second.
  */
-export async function startExim(folder: string, main: string, rest: string): Promise<Exim> {
+export async function startExim(
+  folder: string,
+  main: string,
+  rest: string,
+  words: readonly string[] = ['-bd', '-q1s'],
+): Promise<Exim> {
   const port = await freePort();
   const spool = path.join(folder, 'spool');
   const logs = path.join(folder, 'log');
@@ -103,7 +108,7 @@ ${rest}
   );
   chmodSync(configFile, 0o644);
   await changeTrusted((lines) => [...lines.filter((l) => l !== configFile), configFile]);
-  const started = await runToEnd('/usr/sbin/exim4', ['-C', configFile, '-bd', '-q1s']);
+  const started = await runToEnd('/usr/sbin/exim4', ['-C', configFile, ...words]);
   if (started.code !== 0) throw new Error(`exim4 did not start: ${started.output}`);
   const pid = await until(
     () => (existsSync(pidFile) ? Number(readFileSync(pidFile, 'utf8')) || undefined : undefined),

@@ -1,11 +1,18 @@
 // As much IMAP as it takes to read a mailbox through the real Dovecot.
 import net from 'node:net';
 
-/** Logs in, opens INBOX and gives every message, octets as latin1, line ends CRLF. */
-export async function readInbox(port: number, user: string, password = 'secret'): Promise<string[]> {
+export interface ImapSession {
+  /** Sends a command and gives all that came up to its tagged answer, octets as latin1. Rejects where that is not OK. */
+  command(line: string): Promise<string>;
+  close(): void;
+}
+
+/** Connects and logs in. */
+export async function openImap(port: number, user: string, password = 'secret'): Promise<ImapSession> {
   const socket = net.connect({ host: '127.0.0.1', port });
   let text = '';
   let wake: () => void = () => undefined;
+  let commands = 0;
   socket.on('data', (chunk) => {
     text += chunk.toString('latin1');
     wake();
@@ -17,8 +24,8 @@ export async function readInbox(port: number, user: string, password = 'secret')
     socket.destroy();
     wake();
   });
-  /** Sends a command and gives all that came up to its tagged answer. */
-  async function command(tag: string, line: string): Promise<string> {
+  async function command(line: string): Promise<string> {
+    const tag = `a${++commands}`;
     text = '';
     socket.write(`${tag} ${line}\r\n`);
     for (;;) {
@@ -35,12 +42,23 @@ export async function readInbox(port: number, user: string, password = 'secret')
     }
   }
   try {
-    await command('a1', `LOGIN ${user} ${password}`);
-    const selected = await command('a2', 'SELECT INBOX');
+    await command(`LOGIN ${user} ${password}`);
+  } catch (error) {
+    socket.destroy();
+    throw error;
+  }
+  return { command, close: () => socket.destroy() };
+}
+
+/** Logs in, opens a mailbox and gives every message, octets as latin1, line ends CRLF. */
+export async function readMailbox(port: number, user: string, mailbox: string): Promise<string[]> {
+  const imap = await openImap(port, user);
+  try {
+    const selected = await imap.command(`SELECT "${mailbox}"`);
     const count = Number(/\* (\d+) EXISTS/.exec(selected)?.[1] ?? 0);
     const messages: string[] = [];
     for (let i = 1; i <= count; i++) {
-      const answer = await command(`f${i}`, `FETCH ${i} BODY.PEEK[]`);
+      const answer = await imap.command(`FETCH ${i} BODY.PEEK[]`);
       const literal = /BODY\[\] \{(\d+)\}\r\n/.exec(answer);
       if (literal === null) throw new Error(`IMAP: unexpected answer ${answer.slice(0, 200)}`);
       const begin = literal.index + literal[0].length;
@@ -48,6 +66,10 @@ export async function readInbox(port: number, user: string, password = 'secret')
     }
     return messages;
   } finally {
-    socket.destroy();
+    imap.close();
   }
+}
+
+export function readInbox(port: number, user: string): Promise<string[]> {
+  return readMailbox(port, user, 'INBOX');
 }

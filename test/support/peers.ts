@@ -8,17 +8,22 @@ export const peers: readonly { readonly program: string; readonly package: strin
   { program: 'dovecot', package: 'dovecot-lmtpd' },
   { program: '/usr/lib/dovecot/lmtp', package: 'dovecot-lmtpd' },
   { program: '/usr/lib/dovecot/imap', package: 'dovecot-imapd' },
+  { program: '/usr/lib/dovecot/modules/auth/libdriver_sqlite.so', package: 'dovecot-sqlite' },
+  { program: '/usr/lib/dovecot/modules/auth/libdriver_pgsql.so', package: 'dovecot-pgsql' },
+  { program: '/usr/lib/dovecot/modules/auth/libauthdb_ldap.so', package: 'dovecot-ldap' },
   { program: 'swaks', package: 'swaks' },
   { program: '/usr/share/postgresql-common/pg_wrapper', package: 'postgresql' },
   { program: 'mariadbd', package: 'mariadb-server-core' },
   { program: 'my_print_defaults', package: 'mariadb-client-core' },
   { program: 'redis-server', package: 'redis-server' },
   { program: 'slapd', package: 'slapd' },
+  { program: 'saslauthd', package: 'sasl2-bin' },
+  { program: 'freeradius', package: 'freeradius' },
   { program: 'openssl', package: 'openssl' },
   { program: 'ip', package: 'iproute2' },
 ];
 
-/** The absolute path of a program, looked for in PATH and the sbin folders; undefined where it is not installed. */
+/** The absolute path of a program (or of a module of one), looked for in PATH and the sbin folders; undefined where it is not installed. */
 export function findProgram(name: string): string | undefined {
   const folders = name.startsWith('/')
     ? ['']
@@ -26,7 +31,7 @@ export function findProgram(name: string): string | undefined {
   for (const folder of folders) {
     const file = folder === '' ? name : path.join(folder, name);
     try {
-      accessSync(file, constants.X_OK);
+      accessSync(file, name.endsWith('.so') ? constants.R_OK : constants.X_OK);
       return file;
     } catch {
       // not there: look on

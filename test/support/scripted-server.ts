@@ -31,6 +31,7 @@ export interface Script {
   /** Said once while the content arrives. */
   readonly early?: Act;
   readonly rset?: Act;
+  readonly xclient?: Act;
   /** Holds from the second connection, and from the second MAIL, on. */
   readonly again?: Script;
 }
@@ -242,6 +243,8 @@ function serve(socket: Socket, state: State): void {
       case 'RSET':
         rcpts = accepted = 0;
         return act(script.rset ?? '250 2.0.0 reset\r\n');
+      case 'XCLIENT':
+        return act(script.xclient ?? '220 test ready\r\n');
       case 'QUIT':
         return act({ say: '221 2.0.0 bye\r\n', close: true });
       default:

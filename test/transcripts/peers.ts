@@ -6,6 +6,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ListenAddress } from '../../src/net/listen.ts';
+import { makeCertificate } from '../support/certificate.ts';
 import { findProgram } from '../support/peers.ts';
 import { freePort } from '../support/process.ts';
 
@@ -112,8 +113,15 @@ t:
   );
 }
 
+export interface DovecotSetup {
+  /** Loopback is a trusted network: XCLIENT. */
+  readonly trusted?: boolean;
+  /** STARTTLS is offered. */
+  readonly tls?: boolean;
+}
+
 /** Dovecot's lmtp service with user1 to user20. Runs as root only, as Dovecot itself. */
-export async function startDovecot(): Promise<Peer> {
+export async function startDovecot(setup: DovecotSetup = {}): Promise<Peer> {
   const folder = mkdtempSync(path.join(os.tmpdir(), 'mailchute-dovecot-'));
   chmodSync(folder, 0o755);
   mkdirSync(path.join(folder, 'mail'));
@@ -123,6 +131,11 @@ export async function startDovecot(): Promise<Peer> {
     path.join(folder, 'users'),
     Array.from({ length: 20 }, (_, i) => `user${i + 1}:{PLAIN}x:::::\n`).join(''),
   );
+  let tls = 'ssl = no';
+  if (setup.tls === true) {
+    const { certificateFile, privateKeyFile } = makeCertificate(folder);
+    tls = `ssl = yes\nssl_cert = <${certificateFile}\nssl_key = <${privateKeyFile}`;
+  }
   const port = await freePort();
   writeFileSync(
     path.join(folder, 'dovecot.conf'),
@@ -130,7 +143,8 @@ export async function startDovecot(): Promise<Peer> {
 log_path = ${folder}/log
 protocols = lmtp
 listen = 127.0.0.1
-ssl = no
+${tls}
+${setup.trusted === true ? 'login_trusted_networks = 127.0.0.0/8' : ''}
 mail_location = maildir:${folder}/mail/%u
 mail_uid = mail
 mail_gid = mail

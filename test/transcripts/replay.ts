@@ -4,17 +4,21 @@
 //   @option name value      how our session is set up for it
 //   # ...                   a comment
 //   C: text                 the client sends the line with CRLF; C lines in a row leave in one write
-//   C> text                 the same with \r \n \t \0 \\ \xNN escapes and no CRLF
+//   C> text                 the same with \r \n \t \0 \\ \xNN \(c*9000) escapes and no CRLF
 //   S: text                 a line the server answers; `*` stands for any run of characters
 //   S: ...                  any further lines of the same reply
 //   S: (closed)             the server closes the connection
+//   C: (tls)                the client makes a TLS handshake and goes on over it
 import { readFileSync } from 'node:fs';
+import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 import type { Endpoint } from '../../src/mail/endpoint.ts';
 
 export type Step =
   | { readonly kind: 'send'; readonly line: number; readonly octets: Buffer }
-  | { readonly kind: 'expect'; readonly line: number; readonly text: string };
+  | { readonly kind: 'expect'; readonly line: number; readonly text: string }
+  | { readonly kind: 'tls'; readonly line: number };
 
 export interface Transcript {
   readonly file: string;
@@ -47,7 +51,8 @@ export function readTranscript(file: string): Transcript {
       else if (text.startsWith('@option ')) {
         const [, name = '', value = ''] = text.split(/\s+/);
         options.set(name, value);
-      } else if (/^C[:>]/.test(text)) {
+      } else if (text === 'C: (tls)') steps.push({ kind: 'tls', line });
+      else if (/^C[:>]/.test(text)) {
         const octets = text[1] === ':' ? Buffer.from(`${body}\r\n`, 'latin1') : unescape(body);
         if (last?.kind === 'send')
           steps[steps.length - 1] = { ...last, octets: Buffer.concat([last.octets, octets]) };
@@ -60,8 +65,12 @@ export function readTranscript(file: string): Transcript {
 
 function unescape(text: string): Buffer {
   const plain: Record<string, string> = { r: '\r', n: '\n', t: '\t', '0': '\0', '\\': '\\' };
-  const out = text.replace(/\\(x[0-9a-fA-F]{2}|.)/g, (_, e: string) =>
-    e.length === 3 ? String.fromCharCode(Number.parseInt(e.slice(1), 16)) : (plain[e] ?? e),
+  const out = text.replace(
+    /\\(?:\((.)\*(\d+)\)|(x[0-9a-fA-F]{2}|.))/g,
+    (_, c: string, count: string, e: string) => {
+      if (c !== undefined) return c.repeat(Number(count));
+      return e.length === 3 ? String.fromCharCode(Number.parseInt(e.slice(1), 16)) : (plain[e] ?? e);
+    },
   );
   return Buffer.from(out, 'latin1');
 }
@@ -69,14 +78,23 @@ function unescape(text: string): Buffer {
 /** Plays the steps; throws an Error that names file and line where an answer differs. */
 export async function replay(t: Transcript, endpoint: Endpoint, o: ReplayOptions = {}): Promise<void> {
   if (endpoint.kind === 'pipe') throw new Error('a transcript is played over a socket');
-  const socket = endpoint.kind === 'tcp' ? connect(endpoint.port, endpoint.host) : connect(endpoint.path);
+  let socket: Socket =
+    endpoint.kind === 'tcp' ? connect(endpoint.port, endpoint.host) : connect(endpoint.path);
   socket.setNoDelay(true);
-  const lines = new LineReader(socket, o.timeoutMs ?? 10_000);
+  let lines = new LineReader(socket, o.timeoutMs ?? 10_000);
   let openReply = false;
   try {
     for (const [i, step] of t.steps.entries()) {
       if (step.kind === 'send') {
         await send(socket, step.octets, o.octetwise === true);
+        continue;
+      }
+      if (step.kind === 'tls') {
+        socket.removeAllListeners('data');
+        const secure = connectTls({ socket, rejectUnauthorized: false });
+        await once(secure, 'secureConnect');
+        socket = secure;
+        lines = new LineReader(socket, o.timeoutMs ?? 10_000);
         continue;
       }
       const where = `${t.file}:${step.line}`;

@@ -1,8 +1,14 @@
 // Small servers for the transcripts: our sessions with handlers that answer as the Exim and Dovecot configurations do.
 import { setImmediate as turn } from 'node:timers/promises';
-import { createLmtpServer, type LmtpHandler, type LmtpServerOptions } from '../../src/lmtp/server/index.ts';
-import { formatAddress, formatPath } from '../../src/mail/address.ts';
+import {
+  createLmtpServer,
+  type LmtpHandler,
+  type LmtpListenOptions,
+  type LmtpServerOptions,
+} from '../../src/lmtp/server/index.ts';
+import { formatAddress, formatPath, type LocalPart } from '../../src/mail/address.ts';
 import type { Envelope, Recipient } from '../../src/mail/envelope.ts';
+import { unquoteLocalPart } from '../../src/mail/local-part.ts';
 import { reply, type Reply } from '../../src/mail/reply.ts';
 import type { ListenAddress, Listener, ListenOptions } from '../../src/net/listen.ts';
 import type {
@@ -131,7 +137,7 @@ export function lmtpHandler(seen: Seen): LmtpHandler {
           return reply(
             550,
             '5.1.1',
-            `${formatPath(recipient.address)} User doesn't exist: ${formatAddress(recipient.address)}`,
+            `${formatPath(recipient.address)} User doesn't exist: ${formatAddress({ ...recipient.address, local: unquoteLocalPart(recipient.address.local) as LocalPart })}`,
           );
         },
         deliver: async (content, accepted, signal) => {
@@ -160,7 +166,7 @@ export function lmtpHandler(seen: Seen): LmtpHandler {
 export async function startLmtp(
   seen: Seen,
   options: Partial<LmtpServerOptions> = {},
-  listenOptions: ListenOptions = {},
+  listenOptions: LmtpListenOptions = {},
   at: ListenAddress = { kind: 'tcp', host: '127.0.0.1', port: 0 },
 ): Promise<Listener> {
   const server = createLmtpServer(

@@ -3,7 +3,9 @@ import path from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import assert from 'node:assert/strict';
 import type { Endpoint } from '../../src/mail/endpoint.ts';
+import { makeCertificate, type CertificateFiles } from '../support/certificate.ts';
 import { needs } from '../support/peers.ts';
+import { temporaryFolder } from '../support/process.ts';
 import { startDovecot, startExim, type Peer } from './peers.ts';
 import { readTranscript, replay, type Transcript } from './replay.ts';
 import { eximLimits, newSeen, startLmtp, startSmtp } from './servers.ts';
@@ -15,6 +17,12 @@ const ending = (extension: string, peer: string): Transcript[] =>
   all.filter((t) => t.file.endsWith(extension) && t.peers.includes(peer));
 const number = (t: Transcript, name: string, otherwise: number): number =>
   Number(t.options.get(name) ?? otherwise);
+
+const isOn = (t: Transcript, name: string): boolean => t.options.get(name) === 'yes';
+const folder = temporaryFolder('transcripts');
+after(() => folder.remove());
+let made: CertificateFiles | undefined;
+const certificate = (): CertificateFiles => (made ??= makeCertificate(folder.path));
 
 async function againstOurs(t: Transcript, octetwise: boolean): Promise<void> {
   const seen = newSeen();
@@ -31,9 +39,18 @@ async function againstOurs(t: Transcript, octetwise: boolean): Promise<void> {
           maxMessageOctets: number(t, 'size', eximLimits.maxMessageOctets),
         },
       })
-    : await startLmtp(seen, {
-        limits: { maxBadCommands: number(t, 'errors', 10), maxMessageOctets: number(t, 'size', 0) },
-      });
+    : await startLmtp(
+        seen,
+        {
+          limits: { maxBadCommands: number(t, 'errors', 10), maxMessageOctets: number(t, 'size', 0) },
+          smtputf8: isOn(t, 'smtputf8'),
+          ...(isOn(t, 'dsn') ? { dsn: 'unoffered' } : {}),
+        },
+        {
+          trusts: () => isOn(t, 'trusted'),
+          ...(isOn(t, 'tls') ? { tls: certificate() } : {}),
+        },
+      );
   try {
     await replay(t, listener.address, { octetwise });
   } finally {
@@ -46,10 +63,11 @@ async function againstOurs(t: Transcript, octetwise: boolean): Promise<void> {
 describe('our sessions', () => {
   assert.ok(all.length > 0);
   for (const t of all) {
-    it(path.basename(t.file), () => againstOurs(t, false));
-    // What a client sends too early shows only when it comes together.
-    if (!path.basename(t.file).startsWith('sync-'))
-      it(`${path.basename(t.file)}, octet by octet`, () => againstOurs(t, true));
+    const skip = isOn(t, 'tls') && needs('openssl');
+    it(path.basename(t.file), { skip }, () => againstOurs(t, false));
+    // What a client sends too early shows only when it comes together; long lines would take long.
+    if (!/^(?:sync|long)-/.test(path.basename(t.file)))
+      it(`${path.basename(t.file)}, octet by octet`, { skip }, () => againstOurs(t, true));
   }
 });
 
@@ -73,16 +91,25 @@ describe('the real Exim', { skip: needs('exim4') }, () => {
   }
 });
 
-describe('the real Dovecot', { skip: needs('dovecot', '/usr/lib/dovecot/lmtp') }, () => {
-  let dovecot: Peer;
-  before(async () => {
-    dovecot = await startDovecot();
-  });
-  after(() => dovecot.stop());
-  for (const t of ending('.lmtp', 'dovecot')) {
-    it(path.basename(t.file), () => {
-      const endpoint: Endpoint = dovecot.endpoint;
-      return replay(t, endpoint);
+describe('the real Dovecot', { skip: needs('dovecot', '/usr/lib/dovecot/lmtp', 'openssl') }, () => {
+  for (const [name, setup] of [
+    ['as it comes', {}],
+    ['trusting the client', { trusted: true }],
+    ['with TLS', { tls: true, trusted: true }],
+  ] as const) {
+    describe(name, () => {
+      let dovecot: Peer;
+      before(async () => {
+        dovecot = await startDovecot(setup);
+      });
+      after(() => dovecot.stop());
+      for (const t of ending('.lmtp', 'dovecot')) {
+        if (isOn(t, 'trusted') !== 'trusted' in setup || isOn(t, 'tls') !== 'tls' in setup) continue;
+        it(path.basename(t.file), () => {
+          const endpoint: Endpoint = dovecot.endpoint;
+          return replay(t, endpoint);
+        });
+      }
     });
   }
 });

@@ -8,6 +8,8 @@ import type { Listener } from '../../net/listen.ts';
 import { deliveryLine } from '../../observe/delivery-lines.ts';
 import { logText } from '../../observe/log-text.ts';
 import { logPath, type Logs } from '../../observe/logs.ts';
+import type { ConfigModel } from '../../config/model.ts';
+import type { EventRecipient } from '../../queue/events.ts';
 import type { DeliveryContext } from '../../queue/context.ts';
 import type { FreezeTell } from '../../queue/freeze-tell.ts';
 import { createHostGate } from '../../queue/host-gate.ts';
@@ -16,7 +18,7 @@ import { createQueueRunner, type QueueRun, type QueueRunner, runnerDefaults } fr
 import type { SessionOptions } from '../../smtp/server/handler.ts';
 import { listenSmtp } from '../../smtp/server/server.ts';
 import type { Program } from '../program.ts';
-import { clientNames, expandAtStart } from '../scope.ts';
+import { addressesOf, clientNames, expandAtStart } from '../scope.ts';
 import { makeRouters } from '../routers.ts';
 import { makeTransports } from '../transports.ts';
 import { withAclCalls } from './acl-calls.ts';
@@ -102,7 +104,12 @@ export async function startEdge({
           from: systemSender(main),
           newId: () => spool.newId(),
         };
-  const rewriteChild = childRewriter(program.rewriteRules, (text) => logs.main(logText(text)));
+  const rewriteChild = childRewriter(
+    program.rewriteRules,
+    (text) => logs.main(logText(text)),
+    logItems.has('address_rewrite') ? (text) => logs.main(logText(text)) : undefined,
+  );
+  const silent = withoutLog(model);
   const copies = errorsCopy(options.errors_copy, scope, main.qualifyRecipient, problem);
   const control = queueControl(options, queueIntervalMs ?? defaultQueueIntervalMs);
   const context: DeliveryContext = {
@@ -128,6 +135,7 @@ export async function startEdge({
     ...(freezeTell === undefined ? {} : { freezeTell }),
     maxParallelBatches: options.remote_max_parallel,
     emit(event) {
+      if ('recipient' in event && silent(event.recipient)) return;
       const line = deliveryLine(event, logItems);
       if (line !== undefined) logs[line.log](line.text);
     },
@@ -192,6 +200,7 @@ export async function startEdge({
     slowRcpt: parseSlowDown(options.smtp_ratelimit_rcpt ?? ''),
     queueOnlyFile: queueOnlyFile(options),
     clientNames: (address) => clientNames(address, options.host_lookup_order),
+    addressesOf,
     queueIntervalMs: queueIntervalMs ?? defaultQueueIntervalMs,
     leaseMs: runnerDefaults.leaseMs,
   };
@@ -293,4 +302,14 @@ function sessionOptions({ model, main }: Program, logs: Logs): SessionOptions {
     },
     onError: (error) => logs.panic(`SMTP session: ${errorText(error)}`),
   };
+}
+
+/** `disable_logging`: recipients of which nothing is logged. */
+function withoutLog({ routers, transports }: ConfigModel): (recipient: EventRecipient) => boolean {
+  const names = (drivers: ConfigModel['routers'] | ConfigModel['transports']): ReadonlySet<string> =>
+    new Set(drivers.filter((d) => d.options.disable_logging).map((d) => d.name));
+  const [quietRouters, quietTransports] = [names(routers), names(transports)];
+  // A router's is about what is not routed.
+  return ({ router = '', transport }) =>
+    transport === undefined ? quietRouters.has(router) : quietTransports.has(transport);
 }

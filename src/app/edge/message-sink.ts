@@ -55,6 +55,8 @@ export interface Incoming {
   /** What the earlier ACLs asked for. */
   readonly headerEdits: readonly HeaderEdit[];
   readonly queueOnly: boolean;
+  /** The load of the machine, where that is why. */
+  readonly load?: number | undefined;
   readonly freeze: AclControls['freeze'];
   /** Hand it over before it is spooled. */
   readonly direct?: AclControls['direct'];
@@ -182,9 +184,13 @@ export function createMessageSink(parts: EdgeParts, incoming: Incoming, writer: 
         parts.logs.panic(`expansion of received_header_text failed: ${logText(trace.problem)}`);
         return refuse(localProblem, 'received_header_text could not be expanded', true);
       }
-      const submission =
+      const made =
         under ??
         submissionOf(parts, { ...arriving, recipients }, writer.id, headers(), trace, { rewriting, result });
+      const submission = {
+        ...made,
+        reception: { ...made.reception, longestLine: meter.longestLine() },
+      };
       const accepted =
         (result === undefined ? undefined : acceptance(result, 250)) ??
         reply(250, undefined, `OK id=${writer.id}`);
@@ -197,11 +203,13 @@ export function createMessageSink(parts: EdgeParts, incoming: Incoming, writer: 
           // Exim counts the Received field it added.
           size: size + trace.replaceAll('\r\n', '\n').length,
           messageId: messageIdOf(headers()),
+          ...createdId(parts, incoming.submission !== undefined, headers(), writer.id),
           body: arriving.envelope.body,
           pipelined: incoming.pipelined,
           receiveMs: Date.now() - incoming.facts.receivedAtMs,
           ...(logItems.has('subject') ? { subject: subjectOf(headers()) } : {}),
-          recipients: incoming.facts.recipients,
+          // As they came: rewriting does not change what is logged here.
+          recipients: incoming.recipients.map((r) => r.address),
         },
         logItems,
       );
@@ -258,6 +266,8 @@ export function createMessageSink(parts: EdgeParts, incoming: Incoming, writer: 
         return refuse(...commitFailure(error));
       }
       parts.logs.main(arrived);
+      if (hold && freeze === undefined && incoming.load !== undefined && logItems.has('delay_delivery'))
+        parts.logs.main(`${writer.id} no immediate delivery: load average ${incoming.load.toFixed(2)}`);
       if (direct !== undefined && claim !== undefined) {
         await direct.record(claim);
         parts.queue.wake();
@@ -423,6 +433,17 @@ function messageIdOf(fields: readonly HeaderField[]): string | undefined {
   const field = findHeader(fields, 'message-id');
   if (field === undefined) return undefined;
   return inAngleBrackets(headerBody(field))?.slice(0, maxLoggedIdOctets);
+}
+
+/** The Message-ID that `control = submission` adds. */
+function createdId(
+  { main }: EdgeParts,
+  submission: boolean,
+  fields: readonly HeaderField[],
+  id: QueueId,
+): { readonly createdId?: string } {
+  if (!submission || findHeader(fields, 'message-id') !== undefined) return {};
+  return { createdId: `E${id}@${main.primaryHostname}` };
 }
 
 /** The Subject field as `subject` logs it: words of RFC 2047 decoded. */

@@ -49,6 +49,8 @@ export interface EdgeParts {
   readonly queueOnlyFile: () => boolean;
   /** Names of a client that lead back to its address. */
   readonly clientNames: (address: string) => Promise<HostFact>;
+  /** Addresses of a name, as the system resolves it. */
+  readonly addressesOf: (name: string) => Promise<HostFact>;
   /** What `queue_only` waits for at the most: the interval of queue runs. */
   readonly queueIntervalMs: number;
   readonly leaseMs: number;

@@ -10,7 +10,7 @@ import {
 import type { Recipient } from '../../mail/envelope.ts';
 import type { HeaderEdit, HeaderField } from '../../mail/headers.ts';
 import { rewriteHeader } from '../../rewrite/header.ts';
-import { rewriteAddress } from '../../rewrite/rewrite.ts';
+import { rewriteAddress, type RewriteContext } from '../../rewrite/rewrite.ts';
 import type { RewritePlace, RewriteRule } from '../../rewrite/rules.ts';
 
 export interface Rewriting {
@@ -21,19 +21,28 @@ export interface Rewriting {
   readonly edits: readonly HeaderEdit[];
 }
 
-/** @param scopeFor gives the scope of expansions once the sender is known */
+/**
+ * @param scopeFor gives the scope of expansions once the sender is known
+ * @param told hears of each change
+ */
 export async function rewriteMessage(
   rules: readonly RewriteRule[],
   message: Pick<Rewriting, 'sender' | 'recipients' | 'fields'>,
   scopeFor: (sender: ReversePath) => ExpandScope,
   problem: (text: string) => void,
+  told?: (text: string) => void,
 ): Promise<Rewriting> {
   const rewrite = async (
     address: Address,
     place: RewritePlace,
     scope: ExpandScope,
   ): Promise<ReversePath | undefined> => {
-    const made = await rewriteAddress(formatAddress(address), place, { rules, scope, problem });
+    const made = await rewriteAddress(formatAddress(address), place, {
+      rules,
+      scope,
+      problem,
+      ...telling(told),
+    });
     if (!made.changed) return undefined;
     if (made.address === '') return null;
     const parsed = parseAddress(made.address);
@@ -55,7 +64,7 @@ export async function rewriteMessage(
   const fields: HeaderField[] = [];
   const edits: HeaderEdit[] = [];
   for (const [at, field] of message.fields.entries()) {
-    const made = await rewriteHeader(field, { rules, scope, problem });
+    const made = await rewriteHeader(field, { rules, scope, problem, ...telling(told) });
     fields.push(made ?? field);
     if (made !== undefined) edits.push({ kind: 'replace', at, text: made.raw });
   }
@@ -75,10 +84,11 @@ export async function rewriteCommand(
   line: string,
   scope: ExpandScope,
   problem: (text: string) => void,
+  told?: (text: string) => void,
 ): Promise<string> {
   const [, keyword, address, parameters] = envelopeCommand.exec(line) ?? [];
   if (keyword === undefined || address === undefined) return line;
-  const made = await rewriteAddress(address, 'smtp', { rules, scope, problem });
+  const made = await rewriteAddress(address, 'smtp', { rules, scope, problem, ...telling(told) });
   return made.changed ? `${keyword}<${made.address}>${parameters ?? ''}` : line;
 }
 
@@ -86,12 +96,22 @@ export async function rewriteCommand(
 export function childRewriter(
   rules: readonly RewriteRule[],
   problem: (text: string) => void,
+  told?: (text: string) => void,
 ): ((address: Address, scope: ExpandScope) => Promise<Address>) | undefined {
   if (!rules.some((rule) => rule.places.has('env-to'))) return undefined;
   return async (address, scope) => {
     if (address.domain === '') return address;
-    const made = await rewriteAddress(formatAddress(address), 'env-to', { rules, scope, problem });
+    const made = await rewriteAddress(formatAddress(address), 'env-to', {
+      rules,
+      scope,
+      problem,
+      ...telling(told),
+    });
     const parsed = parseAddress(made.address);
     return made.changed && !isSyntaxError(parsed) ? parsed : address;
   };
+}
+
+function telling(told: ((text: string) => void) | undefined): Pick<RewriteContext, 'told'> {
+  return told === undefined ? {} : { told };
 }

@@ -15,7 +15,14 @@ import type {
   ExpandScope,
   MessageFacts,
 } from '../../expand/scope.ts';
-import { type Address, type Domain, formatPath } from '../../mail/address.ts';
+import {
+  type Address,
+  type Domain,
+  formatPath,
+  isSyntaxError,
+  type LocalPart,
+  parseAddress,
+} from '../../mail/address.ts';
 import { assertNever } from '../../mail/assert-never.ts';
 import type { Recipient } from '../../mail/envelope.ts';
 import type { HeaderEdit, HeaderField } from '../../mail/headers.ts';
@@ -166,10 +173,11 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
     return parts.space.map((check) => check(octets)).find((short) => short !== undefined);
   }
 
-  /** `queue_only_load`. */
-  function tooLoaded(): boolean {
+  /** `queue_only_load`: the load, where it is above that. */
+  function tooLoaded(): number | undefined {
     const limit = options.queue_only_load;
-    return limit !== undefined && (loadavg()[0] ?? 0) > limit;
+    const [load = 0] = limit === undefined ? [] : loadavg();
+    return limit !== undefined && load > limit ? load : undefined;
   }
 
   async function slowDown(limit: SlowDown | undefined, count: number): Promise<void> {
@@ -190,7 +198,7 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
   /** Made for the transaction at hand, whose sender and variables routers may look at. */
   function verifier(): Verifier {
     const one = createVerifier({
-      route: (address, mode, routeSignal) =>
+      route: (address, mode, routeSignal, stopAtRedirect) =>
         route(
           address,
           {
@@ -206,7 +214,9 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
             problem: (text) => logs.panic(logText(text)),
           },
           routeSignal,
+          stopAtRedirect,
         ),
+      randomLocalPart: () => randomLocalPart(parts, scopeOf()),
       transport: (name) => parts.transports.get(name)?.transport,
       callouts: parts.callouts,
       cache: parts.calloutCache,
@@ -275,6 +285,10 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
       scope,
       phase,
       verifier: verifier(),
+      client: {
+        names: () => parts.clientNames(remoteAddress),
+        isNamed: (helo) => isNamed(parts, remoteAddress, helo),
+      },
       log: log.acl,
       signal: until,
       memory: transaction?.memory ?? connectionMemory,
@@ -360,7 +374,13 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
     ...(hasSmtpRules(parts.rewriteRules)
       ? {
           rewriteLine: (line: string) =>
-            rewriteCommand(parts.rewriteRules, line, scopeOf(), (text) => logs.main(logText(text))),
+            rewriteCommand(
+              parts.rewriteRules,
+              line,
+              scopeOf(),
+              (text) => logs.main(logText(text)),
+              logItems.has('address_rewrite') ? (text) => logs.main(logText(text)) : undefined,
+            ),
         }
       : {}),
 
@@ -490,6 +510,8 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
       t.facts.id = writer.id;
       const { prdr: _, ...envelopeParams } = t.command.params;
       const { hostName, helo } = connection;
+      const asked = t.controls.queueOnly === true || options.queue_only || parts.queueOnlyFile();
+      const load = tooLoaded();
       return createMessageSink(
         parts,
         {
@@ -511,8 +533,8 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
           expand: (text) => expandText(text, { ...scopeOf(), message: t.facts }),
           submission: t.controls.submission,
           headerEdits: t.headerEdits,
-          queueOnly:
-            t.controls.queueOnly === true || options.queue_only || parts.queueOnlyFile() || tooLoaded(),
+          queueOnly: asked || load !== undefined,
+          load: asked ? undefined : load,
           freeze: t.controls.freeze,
           ...(directTerms() === undefined ? {} : { direct: directTerms() }),
           streams:
@@ -531,6 +553,9 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
                       message: { ...t.facts, sender, headers: () => headers, body },
                     }),
                     (text) => logs.main(logText(`${writer.id} ${text}`)),
+                    logItems.has('address_rewrite')
+                      ? (text) => logs.main(logText(`${writer.id} ${text}`))
+                      : undefined,
                   ),
               }),
           checkData: (content) => {
@@ -597,6 +622,29 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
       gone.abort(clientGone);
     },
   };
+}
+
+/** `callout_random_local_part`; undefined where it gives none. */
+async function randomLocalPart(parts: EdgeParts, scope: ExpandScope): Promise<LocalPart | undefined> {
+  const text = parts.options.callout_random_local_part;
+  const result = await expandText(text, scope);
+  if (result.kind !== 'ok') {
+    if (result.kind !== 'forced-fail')
+      parts.logs.panic(`failed to expand callout_random_local_part: ${logText(result.reason)}`);
+    return undefined;
+  }
+  const address = parseAddress(`${result.text}@x`);
+  return isSyntaxError(address) ? undefined : address.local;
+}
+
+/** A literal with the client's address, a name of the client, or a name that leads to it. */
+async function isNamed(parts: EdgeParts, address: string, helo: string): Promise<boolean> {
+  if (helo.startsWith('[')) return helo.replace(/^\[(?:IPv6:)?|\]$/gi, '') === address;
+  const names = await parts.clientNames(address);
+  if (names.kind === 'found' && names.values.some((name) => lowerAscii(name) === lowerAscii(helo)))
+    return true;
+  const forward = await parts.addressesOf(helo);
+  return forward.kind === 'found' && forward.values.includes(address);
 }
 
 /** The same address twice is delivered once, as in Exim, unless the two want different reports (RFC 3461 §4). */

@@ -14,6 +14,8 @@ export function incidentText(i: LmtpIncident): string {
       return `${from}: timed out waiting for ${i.during}`;
     case 'lost':
       return `${from}: disconnected during ${i.during}`;
+    case 'tls':
+      return `${from}: TLS: ${logText(i.reason)}`;
     case 'fault':
       return `${from}: ${logText(i.error instanceof Error ? i.error.message : String(i.error))}`;
     default:

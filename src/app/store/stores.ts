@@ -6,10 +6,13 @@ import type { Logs } from '../../observe/logs.ts';
 import { formatStoreEvent } from '../../store/events.ts';
 import { createStoreHandler } from '../../store/lmtp-handler.ts';
 import type { Program } from '../program.ts';
+import { deliveryOptions } from './delivery.ts';
 import { openDirectory } from './directory.ts';
 import { incidentText } from './incidents.ts';
 import { listenEverywhere } from './listeners.ts';
 import { openMailStore } from './mail-store.ts';
+import { withStoreQuota } from './quota.ts';
+import { openProxy } from './proxy.ts';
 
 export interface RunningStore {
   readonly name: string;
@@ -35,26 +38,37 @@ export async function startStores(program: Program, logs: Logs): Promise<readonl
 async function startStore(instance: StoreInstance, program: Program, logs: Logs): Promise<RunningStore> {
   const o = instance.options;
   const hostname = o.hostname ?? program.main.primaryHostname;
+  const log = (line: string): void => logs.main(`${instance.name}: ${line}`);
   const directory = openDirectory(instance, program, logs);
-  const store = openMailStore(instance);
+  const plain = openMailStore(instance, program, (text) => logs.main(logText(`${instance.name}: ${text}`)));
+  const store = withStoreQuota(plain, instance, program, logs);
+  const listening: string[] = [];
+  const proxy = openProxy(instance, hostname, listening, logs);
   const handler = createStoreHandler({
     directory,
     store,
+    proxy,
     hostname,
     recipientDelimiter: o.recipient_delimiter,
-    onEvent: (event) => logs.main(logText(formatStoreEvent(event, process.pid))),
+    quotaFullTempfail: o.quota_full_tempfail,
+    ...deliveryOptions(instance),
+    onEvent: (event) => {
+      for (const line of formatStoreEvent(event, process.pid)) logs.main(logText(line));
+    },
   });
   const server = createLmtpServer(
     {
       hostname,
-      limits: { maxMessageOctets: o.message_size_limit },
-      onIncident: (incident) => logs.main(`${instance.name}: ${incidentText(incident)}`),
+      greeting: o.login_greeting,
+      limits: { maxMessageOctets: o.message_size_limit, idleTimeoutMs: o.idle_timeout },
+      smtputf8: o.smtputf8,
+      dsn: o.dsn_parameters ? 'unoffered' : false,
+      onIncident: (incident) => log(incidentText(incident)),
     },
     handler,
   );
-  const listening: string[] = [];
   try {
-    await listenEverywhere(server, instance, listening);
+    await listenEverywhere(server, instance, program, hostname, listening, log);
   } catch (error) {
     await server.close();
     throw error;
@@ -66,7 +80,11 @@ async function startStore(instance: StoreInstance, program: Program, logs: Logs)
     users: directory.list(20),
     stop(graceMs) {
       const ended = server.close(graceMs);
+      // A dialogue may be waiting for a backend's answer to RCPT.
+      const late = setTimeout(() => void proxy.close(), graceMs).unref();
       return (closed ??= ended.then(async () => {
+        clearTimeout(late);
+        await proxy.close();
         await store.close();
         await directory.close();
       }));

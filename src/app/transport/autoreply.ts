@@ -10,7 +10,7 @@ import { parseTimeInterval } from '../../mail/time-interval.ts';
 import { logTime } from '../../observe/log-time.ts';
 import type { DeliveryAtHand } from '../../queue/context.ts';
 import { readStart } from '../../queue/edited-content.ts';
-import { extractAddress } from '../../rewrite/extract-address.ts';
+import { extractAddress } from '../../mail/extract-address.ts';
 import type { Identity } from '../../transport/drivers/local/identity.ts';
 import type { Job } from '../../transport/drivers/local/job.ts';
 import { runAs } from '../../transport/drivers/local/run-as.ts';

@@ -51,7 +51,7 @@ export const smtpMainOptions = {
     type: 'string',
     default: '$primary_hostname-$tod_epoch-testing',
     expand: true,
-    status: { refused: 'randomCallout' },
+    status: 'works',
   },
   chunking_advertise_hosts: {
     type: 'list',

@@ -31,7 +31,6 @@ export const refusedReasons = {
   prdrAcl: 'only recipients whose servers refused the message get a reply of their own',
   proxy: 'the proxy protocol is not implemented yet',
   quota: 'appendfile does not count what is in a mailbox',
-  randomCallout: 'callouts with a random local part are not implemented yet',
   resolverSearch: 'names are asked for as they are: the domain of an address is never widened',
   scan: 'content scanning is not implemented yet',
   smtpText: 'this text cannot be changed yet',

@@ -10,7 +10,7 @@ export const routerOptions = {
   check_local_user: { type: 'boolean', default: false, status: 'works' },
   condition: { type: 'string', default: undefined, expand: true, repeat: 'condition', status: 'works' },
   debug_print: { type: 'string', default: undefined, expand: true, status: { ignored: 'debug' } },
-  disable_logging: { type: 'boolean', default: false, status: { refused: 'logging' } },
+  disable_logging: { type: 'boolean', default: false, status: 'works' },
   dnssec_request_domains: { type: 'list', default: '*', expand: true, status: 'works' },
   dnssec_require_domains: { type: 'list', default: undefined, expand: true, status: 'works' },
   domains: { type: 'list', default: undefined, expand: true, status: 'works' },

@@ -29,6 +29,7 @@ import { queryprogramOptions } from './router-queryprogram.ts';
 import { redirectOptions } from './router-redirect.ts';
 import { routerOptions } from './router.ts';
 import { maildirOptions } from './store-maildir.ts';
+import { mboxOptions } from './store-mbox.ts';
 import { storeOptions } from './stores.ts';
 import type { OptionTable } from './table.ts';
 import { appendfileOptions } from './transport-appendfile.ts';
@@ -107,6 +108,7 @@ export interface TransportTables {
 
 export interface StoreTables {
   readonly maildir: typeof maildirOptions;
+  readonly mbox: typeof mboxOptions;
 }
 
 export interface DirectoryTables {
@@ -170,7 +172,10 @@ export const storeSection: SectionSpec = {
   kind: 'store',
   name: 'stores',
   options: storeOptions,
-  drivers: new Map<string, DriverSpec>([['maildir', { options: maildirOptions, status: 'works' }]]),
+  drivers: new Map<string, DriverSpec>([
+    ['maildir', { options: maildirOptions, status: 'works' }],
+    ['mbox', { options: mboxOptions, status: 'works' }],
+  ]),
 };
 
 export const directorySection: SectionSpec = {

@@ -7,7 +7,7 @@ export const transportOptions = {
   current_directory: { type: 'string', default: undefined, expand: true, status: 'works' },
   debug_print: { type: 'string', default: undefined, expand: true, status: { ignored: 'debug' } },
   delivery_date_add: { type: 'boolean', default: false, status: 'works' },
-  disable_logging: { type: 'boolean', default: false, status: { refused: 'logging' } },
+  disable_logging: { type: 'boolean', default: false, status: 'works' },
   envelope_to_add: { type: 'boolean', default: false, status: 'works' },
   event_action: { type: 'string', default: undefined, expand: true, status: { refused: 'transport' } },
   group: { type: 'group', default: undefined, expand: true, status: 'works' },

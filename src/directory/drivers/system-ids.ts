@@ -1,6 +1,6 @@
 /** Numbers of the machine's users and groups by name, from /etc/passwd and /etc/group alone (Node has no call for NSS). */
 import { readFileSync } from 'node:fs';
-import type { SystemIds } from './passwd-entry.ts';
+import type { SystemIds } from '../user-fields.ts';
 
 /** Reads the files when a name is first asked for, so a file of numbers costs nothing. */
 export function systemIds(): SystemIds {

@@ -90,8 +90,10 @@ export function compareTexts(test: (a: string, b: string) => Result<boolean>): C
   };
 }
 
-/** A condition that needs what this program has not: refused when it is read, in the words of an Exim built without it. */
-export const refusedCondition: ConditionRow = {
-  parse: (p, name) => p.fail(`support for "${name}" not compiled`),
-  compile: () => () => false,
-};
+/** A condition that cannot be used here: refused when it is read. */
+export function refusedCondition(why: string): ConditionRow {
+  return {
+    parse: (p, name) => p.fail(`"${name}" condition is not supported: ${why}`),
+    compile: () => () => false,
+  };
+}

@@ -1,10 +1,10 @@
 /** Conditions made of other conditions, and those on the state of the scope. */
 import type { ConditionAst } from '../ast.ts';
 import { readList } from '../../mail/list-text.ts';
-import { aside, evaluateAll, type ConditionRow, type Evaluator, type Test } from '../evaluator.ts';
+import { aside, type ConditionRow, type Evaluator, type Test } from '../evaluator.ts';
 import type { Frame } from '../frame.ts';
 import { hasHeader } from '../headers.ts';
-import { callAcl } from '../acl-call.ts';
+import { compileAclCall } from '../acl-call.ts';
 import { jsonElements } from '../json.ts';
 import { chain, finish, type Failure, type Outcome, type Result } from '../outcome.ts';
 import type { Parser } from '../parser.ts';
@@ -156,18 +156,16 @@ const acl: ConditionRow = {
     return groups && { groups };
   },
   compile(parts, compiler) {
-    const evaluators = parts.groups.map((g) => compiler.text(g));
+    const call = compileAclCall(parts.groups, compiler);
     return (frame) => {
       let verdict = false;
-      frame.tainted = false;
-      const message = evaluateAll(evaluators, frame, (texts) =>
-        callAcl(texts, frame, (accepted) => {
+      const message: Evaluator = (f) =>
+        call(f, (accepted) => {
           verdict = accepted;
-        }),
-      );
-      return chain(message, (text) => {
+        });
+      return aside(message, frame, (text, tainted) => {
         frame.value = text;
-        frame.valueTainted = frame.tainted;
+        frame.valueTainted = tainted;
         return verdict;
       });
     };

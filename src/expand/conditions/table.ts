@@ -3,13 +3,24 @@ import type { ConditionRow } from '../evaluator.ts';
 import { compareConditions } from './compare.ts';
 import { refusedCondition } from './helpers.ts';
 import { matchConditions } from './match.ts';
+import { passwordConditions } from './password.ts';
 import { structureConditions } from './structure.ts';
 
-/** Conditions of Exim that are refused by name when a configuration is read. */
-export const refusedConditions: readonly string[] = ['ldapauth', 'pam', 'pwcheck', 'radius', 'saslauthd'];
+/** Conditions of Exim that are refused by name when a configuration is read, and why. */
+export const refusedConditions: Readonly<Record<string, string>> = {
+  pam: 'PAM loads foreign code into the program; ${if saslauthd asks PAM in a process of its own',
+};
 
-export const conditionTable: ReadonlyMap<string, ConditionRow> = new Map(
-  Object.entries<ConditionRow>({ ...compareConditions, ...matchConditions, ...structureConditions }).concat(
-    refusedConditions.map((name) => [name, refusedCondition]),
-  ),
+const refused = Object.entries(refusedConditions).map(
+  ([name, why]) => [name, refusedCondition(why)] as const,
 );
+
+export const conditionTable: ReadonlyMap<string, ConditionRow> = new Map([
+  ...Object.entries({
+    ...compareConditions,
+    ...matchConditions,
+    ...structureConditions,
+    ...passwordConditions,
+  }),
+  ...refused,
+]);

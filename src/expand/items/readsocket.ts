@@ -1,5 +1,6 @@
 /** `${readsocket{name}{request}{options}{newline}{failure}}` (Exim manual, "Expansion items"). */
 import { readList } from '../../mail/list-text.ts';
+import { parseTimeInterval } from '../../mail/time-interval.ts';
 import type { Ast } from '../ast.ts';
 import { aside, type Evaluator, type ItemRow } from '../evaluator.ts';
 import type { Frame } from '../frame.ts';
@@ -7,10 +8,11 @@ import { recall, remember } from '../memory.ts';
 import { error, maxTextOctets, type Result } from '../outcome.ts';
 import { askSocket, type SocketAnswer, type SocketRequest } from '../socket.ts';
 import { taintedNameReason } from '../taint.ts';
-import { parseInterval } from '../time-interval.ts';
 import { compileGroup } from './helpers.ts';
 
 const defaultTimeoutMs = 5000;
+/** What setTimeout takes. */
+const maxTimerMs = 0x7fffffff;
 
 /** The first item is the timeout, the others are `name=value`; what Exim does not know it passes over. */
 function requestOf(
@@ -19,13 +21,13 @@ function requestOf(
   options: string,
 ): SocketRequest & { readonly cache: boolean } {
   const [time = '', ...rest] = readList(options).items;
-  const seconds = parseInterval(/^\d+$/.test(time) ? `${time}s` : time);
+  const ms = parseTimeInterval(/^\d+$/.test(time) ? `${time}s` : time);
   const value = (option: string): string | undefined =>
     rest.find((item) => item.startsWith(`${option}=`))?.slice(option.length + 1);
   return {
     name,
     request,
-    timeoutMs: seconds === undefined || seconds === 0 ? defaultTimeoutMs : seconds * 1000,
+    timeoutMs: ms === undefined || ms === 0 ? defaultTimeoutMs : Math.min(ms, maxTimerMs),
     shutdown: value('shutdown') !== 'no',
     tls: value('tls') === 'yes',
     cache: value('cache') === 'yes',

@@ -3,7 +3,7 @@ import { isUtf8 } from 'node:buffer';
 import { createHmac } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { authenticationResults } from '../authentication-results.ts';
-import { callAcl } from '../acl-call.ts';
+import { compileAclCall } from '../acl-call.ts';
 import { aside, type ItemRow } from '../evaluator.ts';
 import type { Frame } from '../frame.ts';
 import { quoteItem } from '../list-items.ts';
@@ -186,7 +186,16 @@ const hmac: ItemRow = groupsItem(
   true,
 );
 
-const acl: ItemRow = groupsItem(1, 10, (texts, frame) => callAcl(texts, frame, () => undefined));
+const acl: ItemRow = {
+  parse(p, name) {
+    const groups = p.arguments(name, 1, 10);
+    return groups && { groups };
+  },
+  compile(parts, compiler) {
+    const call = compileAclCall(parts.groups, compiler);
+    return (frame) => call(frame);
+  },
+};
 
 /** A Maildir++ folder name: levels parted by dots, octets above 127 in modified UTF-7 (RFC 3501 §5.1.3). */
 function imapFolder(text: string, separator: string): Outcome<string> {

@@ -5,7 +5,7 @@ import { evaluateArithmetic } from '../arithmetic.ts';
 import type { OperatorRow } from '../evaluator.ts';
 import { systemErrorText } from '../system-error.ts';
 import { error, type Outcome } from '../outcome.ts';
-import { formatInterval, parseInterval } from '../time-interval.ts';
+import { formatTimeInterval, parseTimeInterval } from '../../mail/time-interval.ts';
 
 function evaluator(decimal: boolean): OperatorRow {
   return {
@@ -72,17 +72,17 @@ export const numberOperators: Readonly<Record<string, OperatorRow>> = {
   eval10: evaluator(true),
   time_eval: {
     apply: (s) => {
-      const n = parseInterval(s);
-      return n === undefined
+      const ms = parseTimeInterval(s);
+      return ms === undefined
         ? error(`string "${s}" is not an Exim time interval in "time_eval" operator`)
-        : String(n);
+        : String(ms / 1000);
     },
     cleans: true,
   },
   time_interval: {
     apply: (s) =>
       /^[0-9]*$/.test(s)
-        ? formatInterval(seconds(s))
+        ? formatTimeInterval(seconds(s) * 1000)
         : error(`string "${s}" is not a positive number in "time_interval" operator`),
     cleans: true,
   },

@@ -26,6 +26,7 @@ export {
   isTransient,
   type Reply,
 } from '../../mail/reply.ts';
+export type { ClientTls } from '../../net/client-tls.ts';
 export { SessionError, type SessionFailure } from '../../net/open-session.ts';
 export type { PoolOptions } from '../../net/session-pool.ts';
 export type { Capabilities } from '../../protocol/capabilities.ts';

@@ -9,9 +9,11 @@ import type { LmtpMessage, LmtpSendOptions, LmtpTransactionResult } from './tran
 
 /** `no-session`: nobody could be asked; else one result per recipient. */
 export type LmtpSendResult = PooledOutcome<LmtpTransactionResult>;
+/** The same for a question without a message. */
 export type LmtpInquiryResult = PooledOutcome<InquiryResult>;
 /** For new connections and for the transaction; a kept connection stays as it was greeted. */
 export type LmtpPoolOptions = LmtpSendOptions & Omit<LmtpConnectOptions, 'signal'>;
+/** What {@link createLmtpPool} makes. */
 export type LmtpPool = ClientPool<LmtpMessage, LmtpPoolOptions, LmtpTransactionResult, InquiryResult>;
 
 /** Makes a pool: by default at most 16 connections to an endpoint, each kept idle for 5 s and used for 500 messages. */
@@ -21,13 +23,13 @@ export function createLmtpPool(options: Partial<PoolOptions> = {}): LmtpPool {
       open: (endpoint, o, signal) => connectLmtp(endpoint, signal === undefined ? o : { ...o, signal }),
       transaction: (session, message, o) => sendDialogue('lmtp', session.capabilities, message, o),
       inquiry: (session, sender, recipients, o) =>
-        inquiryDialogue(
-          session.capabilities,
-          sender,
-          recipients,
-          o.commandTimeoutMs ?? defaultCommandTimeoutMs,
-        ),
+        inquiryDialogue(session.capabilities, sender, recipients, {
+          timeoutMs: o.commandTimeoutMs ?? defaultCommandTimeoutMs,
+          sizeOctets: o.inquirySizeOctets,
+        }),
       resetTimeoutMs: (o) => o.commandTimeoutMs ?? defaultCommandTimeoutMs,
+      variant: ({ tls }) =>
+        tls === undefined ? '' : ` ${tls.mode} ${tls.verify ? 'verified' : ''} ${tls.peerName}`,
       defaults: {},
     },
     options,

@@ -6,9 +6,13 @@ import type { LmtpSession } from './connect.ts';
 
 /** What became of one recipient; the results of a transaction stand in the order of its recipients. */
 export type LmtpRecipientResult = RecipientResult;
+/** One result for each recipient, and how the dialogue ended. */
 export type LmtpTransactionResult = TransactionResult;
+/** Which command a reply was to; `content` is the wait after the message. */
 export type LmtpStage = TransactionStage;
+/** An envelope, and the content for all its recipients. */
 export type LmtpMessage = OutgoingMessage;
+/** Limits of waiting, and what is added to the dialogue. */
 export type LmtpSendOptions = SendOptions;
 
 /**

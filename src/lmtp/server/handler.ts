@@ -3,16 +3,42 @@ import type { Envelope, Recipient } from '../../mail/envelope.ts';
 import type { ReversePath } from '../../mail/address.ts';
 import type { MessageSource } from '../../mail/message-source.ts';
 import type { Reply } from '../../mail/reply.ts';
+import type { TlsFacts } from '../../net/tls-accept.ts';
 
-/** Who speaks to us. */
+/** Who speaks to us; where a trusted host speaks for another by XCLIENT, that other. */
 export interface LmtpClientFacts {
   /** Absent for a UNIX socket. */
   readonly remoteAddress?: string;
+  /** 0 where it is not known. */
   readonly remotePort?: number;
-  /** The LHLO argument. */
+  /** The name in the LHLO argument; empty where it was none, or before LHLO. */
   lhlo: string;
-  /** Unique name of the session, as Dovecot puts into its replies and log. */
+  /** Name of the transaction, as Dovecot puts it into replies and log: the session's, then with `:T2` and so on. */
   readonly sessionId: string;
+  /** As a Received field names it (RFC 3848, RFC 6531 §4.3); absent for plain LMTP. */
+  readonly protocol?: 'LMTPS' | 'UTF8LMTP' | 'UTF8LMTPS';
+  /** Of the connection to us; absent where it is in the clear. */
+  readonly tls?: TlsFacts;
+  /** What a trusted host told by XCLIENT; absent where none did. */
+  readonly forwarded?: LmtpForwarded;
+}
+
+/** Attributes of XCLIENT that are not facts of the client itself (Dovecot's, and Postfix's XCLIENT_README). */
+export interface LmtpForwarded {
+  /** The trusted host's own address; absent for a UNIX socket. */
+  readonly fromAddress?: string;
+  /** How the client spoke to the trusted host. */
+  readonly proto?: 'SMTP' | 'ESMTP' | 'LMTP';
+  /** The user name the client logged in with. */
+  readonly login?: string;
+  /** How many more hosts the transaction may be handed on to. */
+  readonly ttl?: number;
+  /** How long the trusted host waits for us, seconds. */
+  readonly timeoutSeconds?: number;
+  /** Where the client had connected to. */
+  readonly destName?: string;
+  readonly destAddress?: string;
+  readonly destPort?: number;
 }
 
 /** One message, from MAIL to its end. */

@@ -1,3 +1,6 @@
+import type { ListenOptions } from '../../net/listen.ts';
+import type { TlsIdentity } from '../../net/tls-context.ts';
+
 /** Bounds of one LMTP session. */
 export interface LmtpLimits {
   /** Longest command line with CRLF, octets. Default 8192, as in Dovecot. */
@@ -36,9 +39,30 @@ export type LmtpIncident =
     }
   | { readonly kind: 'refused-message'; readonly client: string; readonly reason: string }
   | { readonly kind: 'timeout' | 'lost'; readonly client: string; readonly during: 'command' | 'content' }
+  /** STARTTLS, or the handshake of a connection that begins with one, came to nothing; the connection was closed. */
+  | { readonly kind: 'tls'; readonly client: string; readonly reason: string }
   /** A handler or the temporary storage failed; the client was told 451 or 452. */
   | { readonly kind: 'fault'; readonly client: string; readonly error: unknown };
 
+/** TLS of one listener. */
+export interface LmtpTlsOptions extends TlsIdentity {
+  /** The handshake comes first, before any greeting (Exim: `tls_on_connect_ports`). Default false: offer STARTTLS. */
+  readonly onConnect?: boolean;
+  /** Most time for the handshake, milliseconds. Default 30000. */
+  readonly handshakeTimeoutMs?: number;
+}
+
+/** One listener. */
+export interface LmtpListenOptions extends ListenOptions {
+  readonly tls?: LmtpTlsOptions;
+  /**
+   * Whether the host may use XCLIENT and XRCPTFORWARD (Dovecot: `login_trusted_networks`); the address is empty for a UNIX
+   * socket. Asked once a connection. Default nobody.
+   */
+  readonly trusts?: (address: string) => boolean | Promise<boolean>;
+}
+
+/** What a server says of itself, and the bounds of its sessions. */
 export interface LmtpServerOptions {
   /** Our name in the greeting and in LHLO's answer. */
   readonly hostname: string;
@@ -47,8 +71,11 @@ export interface LmtpServerOptions {
   readonly limits?: Partial<LmtpLimits>;
   /** Folder for messages too large for memory; must exist. Default: the system's. */
   readonly temporaryDirectory?: string;
-  /** Take and offer DSN's parameters (RFC 3461). Default false; ORCPT is always taken, as in Dovecot. */
-  readonly dsn?: boolean;
+  /**
+   * Take and offer DSN's parameters (RFC 3461); `unoffered` takes them from a client that sends them all the same.
+   * Default false; ORCPT is always taken, as in Dovecot. Who offers DSN owes the sender the success reports.
+   */
+  readonly dsn?: boolean | 'unoffered';
   /** Take and offer SMTPUTF8 (RFC 6531). Default false: octets above 127 in a command are refused, as in Dovecot. */
   readonly smtputf8?: boolean;
   onIncident?(incident: LmtpIncident): void;

@@ -1,7 +1,8 @@
 /** One LMTP dialogue, server side (RFC 2033), worded as Dovecot 2.3's lmtp service words it. */
 import { randomBytes } from 'node:crypto';
 import { assertNever } from '../../mail/assert-never.ts';
-import { parseCommand } from '../../protocol/command.ts';
+import type { Reply } from '../../mail/reply.ts';
+import type { TlsFacts } from '../../net/tls-accept.ts';
 import {
   runDialogue,
   type DialogueLink,
@@ -11,9 +12,14 @@ import {
 } from '../../protocol/dialogue.ts';
 import type { Command } from '../../protocol/grammar.ts';
 import { Receiver, type CommandFault } from '../../protocol/receiver.ts';
+import { newClient, type LmtpPeer } from './client.ts';
+import { isOneString } from './dovecot-syntax.ts';
 import type { LmtpHandler } from './handler.ts';
-import { defaultLimits, maxReplyOctets, type LmtpServerOptions } from './options.ts';
-import { endTransaction, report, say, sayBad, type SessionState } from './state.ts';
+import { lhlo } from './lhlo.ts';
+import { defaultLimits, type LmtpServerOptions } from './options.ts';
+import { readCommand } from './read-command.ts';
+import { starttls } from './starttls.ts';
+import { endTransaction, greeting, report, say, sayBad, type SessionState } from './state.ts';
 import {
   bdat,
   content,
@@ -26,11 +32,17 @@ import {
   storageFailed,
 } from './transaction.ts';
 import { one, wordCommandError } from './wording.ts';
+import { xclient } from './xclient.ts';
 
-/** Where the client is; both empty and 0 for a UNIX socket. */
-export interface LmtpPeer {
-  readonly remoteAddress: string;
-  readonly remotePort: number;
+/** What a session has beside its link. */
+export interface LmtpSessionTerms {
+  readonly peer: LmtpPeer;
+  /** Where TLS came before the session. */
+  readonly tls?: TlsFacts;
+  /** Makes the link go on over TLS, for STARTTLS; a text says why it cannot. */
+  readonly startTls?: () => Promise<TlsFacts | string>;
+  /** Whether XCLIENT and XRCPTFORWARD are for this host. */
+  readonly trusted?: boolean;
 }
 
 /**
@@ -40,7 +52,7 @@ export interface LmtpPeer {
  */
 export async function runLmtpSession(
   link: DialogueLink,
-  peer: LmtpPeer,
+  terms: LmtpSessionTerms,
   handler: LmtpHandler,
   options: LmtpServerOptions,
   signal: AbortSignal,
@@ -54,8 +66,9 @@ export async function runLmtpSession(
     receiver: new Receiver(limits),
     grammar: {
       parameters: true,
-      dsn: options.dsn ?? false,
+      dsn: options.dsn !== undefined && options.dsn !== false,
       orcpt: true,
+      forward: true,
       size: limits.maxMessageOctets > 0,
       smtputf8: options.smtputf8 ?? false,
       loosePath: false,
@@ -63,20 +76,19 @@ export async function runLmtpSession(
       domainLiterals: true,
     },
     signal,
-    remoteAddress: peer.remoteAddress,
-    remotePort: peer.remotePort,
-    sessionId: newSessionId(),
-    lhlo: '',
+    client: newClient(terms.peer, newSessionId(), terms.tls),
+    trusted: terms.trusted ?? false,
+    startTls: terms.startTls,
     transactions: 0,
     transaction: undefined,
     badCommands: 0,
     reading: undefined,
   };
-  say(s, one(220, undefined, `${options.hostname} ${options.greeting ?? 'Mailchute ready.'}`));
+  say(s, greeting(s));
   try {
     await runDialogue(link, s.receiver, logicOf(s), limits.idleTimeoutMs);
   } catch (error) {
-    report(s, { kind: 'fault', client: s.remoteAddress, error });
+    report(s, { kind: 'fault', client: s.client.remoteAddress, error });
   } finally {
     endTransaction(s);
   }
@@ -95,6 +107,8 @@ function newSessionId(): string {
 
 function logicOf(s: SessionState): DialogueLogic {
   return {
+    // A client in the middle of a transaction would have to begin it anew.
+    mayStop: () => s.transaction === undefined,
     command: (line) => command(s, line),
     commandFault: (fault) => commandFault(s, fault),
     content: (chunk) => content(s, chunk),
@@ -102,7 +116,7 @@ function logicOf(s: SessionState): DialogueLogic {
     contentEnd: () => contentEnd(s),
     interrupted: (how, during) => interrupted(s, how, during),
     crashed: (error, during) => {
-      report(s, { kind: 'fault', client: s.remoteAddress, error });
+      report(s, { kind: 'fault', client: s.client.remoteAddress, error });
       if (during === 'content') {
         storageFailed(s, error);
         return 'command';
@@ -113,11 +127,13 @@ function logicOf(s: SessionState): DialogueLogic {
 }
 
 function command(s: SessionState, line: string): Next | Promise<Next> {
-  if (!s.grammar.smtputf8 && /[\x80-\xff]/.test(line))
-    return sayBad(s, line, one(500, '5.5.2', 'Invalid command syntax'));
-  const parsed = parseCommand(line, s.grammar);
+  const read = readCommand(line, s.grammar);
+  if (read === undefined) {
+    const next = sayBad(s, line, one(500, '5.5.2', 'Invalid command syntax'));
+    return /^bdat\b/i.test(line) ? 'close' : next;
+  }
   const bad = s.badCommands;
-  const next = dispatch(s, parsed, line);
+  const next = dispatch(s, read, line);
   // Only bad commands in a row count; one that waits for its handler is not bad.
   if (s.badCommands === bad) s.badCommands = 0;
   return next;
@@ -139,20 +155,23 @@ function dispatch(s: SessionState, c: Command, line: string): Next | Promise<Nex
       endTransaction(s);
       return say(s, one(250, '2.0.0', 'OK'));
     case 'NOOP':
-      return say(s, one(250, '2.0.0', 'OK'));
+      return c.argument === '' || isOneString(c.argument)
+        ? say(s, one(250, '2.0.0', 'OK'))
+        : sayBad(s, line, notOneString);
     case 'VRFY':
-      return c.argument === ''
-        ? sayBad(s, line, one(501, '5.5.4', 'Invalid parameters'))
-        : say(s, one(252, '2.3.3', 'Try RCPT instead'));
+      if (c.argument === '') return sayBad(s, line, one(501, '5.5.4', 'Invalid parameters'));
+      return isOneString(c.argument)
+        ? say(s, one(252, '2.3.3', 'Try RCPT instead'))
+        : sayBad(s, line, notOneString);
     case 'QUIT':
       say(s, one(221, '2.0.0', 'Bye'));
       return 'close';
     case 'STARTTLS':
-      return sayBad(s, line, one(502, '5.5.1', 'TLS support is not enabled.'));
+      return starttls(s, c.argument);
     case 'AUTH':
       return sayBad(s, line, one(502, '5.5.1', 'Unsupported command'));
     case 'XCLIENT':
-      return sayBad(s, line, one(550, '5.7.14', 'You are not from trusted IP'));
+      return xclient(s, c.argument);
     case 'HELO':
     case 'EHLO':
     case 'HELP':
@@ -174,19 +193,7 @@ function dispatch(s: SessionState, c: Command, line: string): Next | Promise<Nex
   }
 }
 
-function lhlo(s: SessionState, argument: string): Next {
-  if (argument === '') return sayBad(s, 'LHLO', one(501, undefined, 'Missing hostname'));
-  endTransaction(s);
-  s.lhlo = argument;
-  const extensions = ['8BITMIME', 'CHUNKING'];
-  if (s.options.dsn === true) extensions.push('DSN');
-  extensions.push('ENHANCEDSTATUSCODES', 'PIPELINING');
-  if (s.limits.maxMessageOctets > 0) extensions.push(`SIZE ${s.limits.maxMessageOctets}`);
-  if (s.options.smtputf8 === true) extensions.push('SMTPUTF8');
-  const others = extensions.reduce((octets, line) => octets + line.length + 6, 0);
-  const name = s.options.hostname.slice(0, maxReplyOctets - others - 6);
-  return say(s, { code: 250, lines: [name, ...extensions] });
-}
+const notOneString: Reply = one(501, '5.5.4', 'Invalid string parameter: Invalid character in string');
 
 function commandFault(s: SessionState, fault: CommandFault): Next {
   switch (fault) {
@@ -208,7 +215,7 @@ function interrupted(s: SessionState, how: LinkEnd, during: 'command' | 'content
   switch (how) {
     case 'timeout':
       say(s, one(421, '4.4.2', `${s.options.hostname} Disconnected for inactivity`));
-      report(s, { kind: 'timeout', client: s.remoteAddress, during });
+      report(s, { kind: 'timeout', client: s.client.remoteAddress, during });
       break;
     case 'stop':
       say(s, one(421, '4.3.2', `${s.options.hostname} Shutting down`));
@@ -216,7 +223,7 @@ function interrupted(s: SessionState, how: LinkEnd, during: 'command' | 'content
     case 'end':
     case 'lost':
       // Between transactions clients just go; within one it is worth knowing.
-      if (s.transaction !== undefined) report(s, { kind: 'lost', client: s.remoteAddress, during });
+      if (s.transaction !== undefined) report(s, { kind: 'lost', client: s.client.remoteAddress, during });
       break;
     default:
       assertNever(how);

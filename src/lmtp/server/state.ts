@@ -3,6 +3,8 @@ import type { Reply } from '../../mail/reply.ts';
 import type { DialogueLink, Next } from '../../protocol/dialogue.ts';
 import type { Grammar } from '../../protocol/grammar.ts';
 import type { Receiver } from '../../protocol/receiver.ts';
+import type { TlsFacts } from '../../net/tls-accept.ts';
+import type { ClientState } from './client.ts';
 import type { ContentBuffer } from './content-buffer.ts';
 import type { LmtpHandler, LmtpTransaction } from './handler.ts';
 import type { LmtpIncident, LmtpLimits, LmtpServerOptions } from './options.ts';
@@ -18,10 +20,11 @@ export interface SessionState {
   readonly grammar: Grammar;
   /** Aborted when the server gives up what is under way. */
   readonly signal: AbortSignal;
-  readonly remoteAddress: string;
-  readonly remotePort: number;
-  readonly sessionId: string;
-  lhlo: string;
+  readonly client: ClientState;
+  /** Whether the host may speak for others. */
+  readonly trusted: boolean;
+  /** Goes on over TLS, or says why not; undefined where STARTTLS is not offered. */
+  readonly startTls: (() => Promise<TlsFacts | string>) | undefined;
   transactions: number;
   transaction: Transaction | undefined;
   badCommands: number;
@@ -50,6 +53,11 @@ export type Reading =
   /** The octets of a BDAT that was refused already; the reply follows them. */
   | { readonly kind: 'refused-chunk'; readonly reply: Reply };
 
+/** The first line of a session, and the answer to XCLIENT. */
+export function greeting(s: SessionState): Reply {
+  return one(220, undefined, `${s.options.hostname} ${s.options.greeting ?? 'Mailchute ready.'}`);
+}
+
 /** Queues a reply. */
 export function say(s: SessionState, reply: Reply): Next {
   s.link.write(formatBounded(reply));
@@ -58,7 +66,7 @@ export function say(s: SessionState, reply: Reply): Next {
 
 /** A command that was refused; too many in a row end the session (Dovecot's max_bad_commands). */
 export function sayBad(s: SessionState, command: string, reply: Reply): Next {
-  report(s, { kind: 'bad-command', client: s.remoteAddress, command, reply: reply.lines[0] });
+  report(s, { kind: 'bad-command', client: s.client.remoteAddress, command, reply: reply.lines[0] });
   if (++s.badCommands <= s.limits.maxBadCommands) return say(s, reply);
   say(s, one(421, '4.7.0', `${s.options.hostname} Too many invalid commands.`));
   return 'close';

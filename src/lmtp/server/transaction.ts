@@ -6,12 +6,18 @@ import { isPositive, type Reply } from '../../mail/reply.ts';
 import type { ContentFault } from '../../protocol/content-scanner.ts';
 import type { Next } from '../../protocol/dialogue.ts';
 import type { MailParams } from '../../protocol/grammar.ts';
+import { factsOf } from './client.ts';
 import { ContentBuffer } from './content-buffer.ts';
 import { endTransaction, report, say, sayBad, type SessionState, type Transaction } from './state.ts';
 import { one, wordContentFault } from './wording.ts';
 
 const mailNeeded: Reply = one(503, '5.5.0', 'MAIL needed first');
 const noValidRecipients: Reply = one(503, '5.5.0', 'No valid recipients');
+const notTrusted: Reply = one(
+  550,
+  '5.7.14',
+  'Unacceptable XRCPTFORWARD= parameter: You are not from trusted IP',
+);
 const chunkFailed: Reply = one(503, '5.5.0', 'Previous data chunk failed, issue RSET first');
 
 export async function mail(s: SessionState, sender: ReversePath, params: MailParams): Promise<Next> {
@@ -20,13 +26,7 @@ export async function mail(s: SessionState, sender: ReversePath, params: MailPar
   if (max > 0 && params.declaredSize !== undefined && params.declaredSize > max) {
     return say(s, wordContentFault('too-big', s.limits));
   }
-  const number = ++s.transactions;
-  const client = {
-    ...(s.remoteAddress === '' ? {} : { remoteAddress: s.remoteAddress, remotePort: s.remotePort }),
-    lhlo: s.lhlo,
-    // Dovecot's names: the session's for its first transaction, then with `:T2` and so on.
-    sessionId: number === 1 ? s.sessionId : `${s.sessionId}:T${number}`,
-  };
+  const client = factsOf(s.client, ++s.transactions, params.smtputf8 === true);
   const begun = await s.handler.begin(client, sender, params);
   if ('refused' in begun) return say(s, begun.refused);
   s.transaction = {
@@ -43,9 +43,7 @@ export async function mail(s: SessionState, sender: ReversePath, params: MailPar
 export async function rcpt(s: SessionState, recipient: Recipient): Promise<Next> {
   const t = s.transaction;
   if (t === undefined) return sayBad(s, 'RCPT', mailNeeded);
-  if (t.content !== undefined || t.chunkFailed) {
-    return sayBad(s, 'RCPT', one(503, '5.5.0', 'RCPT not allowed after BDAT'));
-  }
+  if (recipient.forward !== undefined && !s.trusted) return say(s, notTrusted);
   if (t.recipients >= s.limits.maxRecipients) return say(s, one(451, '4.5.3', 'Too many recipients'));
   const position = t.recipients++;
   const reply = await t.logic.rcpt(recipient);
@@ -60,7 +58,7 @@ export function data(s: SessionState): Next {
   const t = s.transaction;
   if (t === undefined) return sayBad(s, 'DATA', mailNeeded);
   if (t.chunkFailed) return say(s, chunkFailed);
-  if (t.content !== undefined) return sayBad(s, 'DATA', one(503, '5.5.0', 'DATA not allowed after BDAT'));
+  if (t.content !== undefined) return sayBad(s, 'DATA', one(503, '5.5.0', 'Bad sequence of commands'));
   if (t.accepted.length === 0) return say(s, noValidRecipients);
   t.content = newContent(s);
   s.reading = { kind: 'message', how: 'data', octets: 0, failure: undefined };
@@ -114,7 +112,7 @@ export function storageFailed(s: SessionState, error: unknown): void {
 export function contentFault(s: SessionState, fault: ContentFault): void {
   if (s.reading?.kind !== 'message') return;
   const reply = wordContentFault(fault, s.limits);
-  report(s, { kind: 'refused-message', client: s.remoteAddress, reason: reply.lines[0] });
+  report(s, { kind: 'refused-message', client: s.client.remoteAddress, reason: reply.lines[0] });
   spoil(s, reply);
 }
 
@@ -155,7 +153,7 @@ async function sayForEach(s: SessionState, t: Transaction, failure: Reply | unde
         throw new MailError('PROTOCOL', `${replies.length} outcomes for ${t.accepted.length} recipients`);
       }
     } catch (error) {
-      report(s, { kind: 'fault', client: s.remoteAddress, error });
+      report(s, { kind: 'fault', client: s.client.remoteAddress, error });
     }
   }
   t.acceptedAddresses.forEach((address, i) => {

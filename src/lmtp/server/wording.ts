@@ -2,7 +2,8 @@
 import { assertNever } from '../../mail/assert-never.ts';
 import { formatReply, type EnhancedStatus, type Reply } from '../../mail/reply.ts';
 import type { ContentFault } from '../../protocol/content-scanner.ts';
-import type { CommandError, PathFault } from '../../protocol/grammar.ts';
+import type { CommandError } from '../../protocol/grammar.ts';
+import { parameterFault, pathFault } from './dovecot-syntax.ts';
 import { maxReplyOctets, type LmtpLimits } from './options.ts';
 
 export function wordCommandError(error: CommandError): Reply {
@@ -13,51 +14,41 @@ export function wordCommandError(error: CommandError): Reply {
     case 'no-keyword':
       return one(501, '5.5.4', 'Invalid parameters');
     case 'path':
-      return one(501, '5.5.4', `Invalid ${error.verb === 'MAIL' ? 'FROM' : 'TO'}: ${wordPath(error.fault)}`);
+      return one(501, '5.5.4', `Invalid ${error.verb === 'MAIL' ? 'FROM' : 'TO'}: ${wordPath(error)}`);
     case 'parameter':
-      return wordParameter(error.verb, error.name, error.fault);
     case 'unknown-parameter':
-      return one(555, '5.5.4', 'Unsupported parameters');
+      return wordParameter(error);
     case 'chunk-size':
       return one(501, '5.5.4', 'Invalid chunk size parameter');
     case 'chunk-marker':
-      return one(501, '5.5.4', 'Invalid end marker parameter');
+      return one(501, '5.5.4', error.more ? 'Invalid parameters' : 'Invalid end marker parameter');
     default:
       return assertNever(error);
   }
 }
 
-function wordPath(fault: PathFault): string {
-  switch (fault.kind) {
-    case 'empty':
-      return 'Path is empty string';
-    case 'leading-space':
-      return 'Unexpected whitespace before path';
-    case 'no-open':
-      return "Missing '<' at beginning of path";
-    case 'no-close':
-      return "Missing '>' at end of path";
-    case 'null':
-      return 'Null path not allowed';
-    case 'trailing':
-      return 'Invalid character in path';
-    case 'domain':
-      return "Missing domain after '@'";
-    case 'domain-literal':
-      return 'Address literals are not allowed';
-    case 'unqualified':
-      return 'Missing domain';
-    case 'address':
-      return fault.reason;
-    default:
-      return assertNever(fault);
-  }
+function wordPath({ verb, fault, operand }: Extract<CommandError, { kind: 'path' }>): string {
+  if (fault.kind === 'leading-space') return 'Unexpected whitespace before path';
+  return pathFault(verb, operand) ?? (fault.kind === 'address' ? fault.reason : 'Invalid character in path');
 }
 
-function wordParameter(verb: 'MAIL' | 'RCPT', name: string, fault: 'value' | 'repeated'): Reply {
-  if (fault === 'repeated') return one(501, '5.5.4', `Duplicate ${verb} parameter`);
+function wordParameter(error: Extract<CommandError, { kind: 'parameter' | 'unknown-parameter' }>): Reply {
+  const [word = ''] = error.parameters.split(' ', 1);
+  const form = parameterFault(word);
+  if (form !== undefined) return one(501, '5.5.4', `Invalid ${error.verb} parameter: ${form}`);
+  if (error.kind === 'unknown-parameter') return one(555, '5.5.4', 'Unsupported parameters');
+  const { name, fault } = error;
+  if (fault === 'repeated') return one(501, '5.5.4', `Duplicate ${name}= parameter`);
+  if (!word.includes('=')) return one(501, '5.5.4', `Missing ${name}= parameter value`);
   if (name === 'BODY') return one(555, '5.5.4', 'Unsupported mail BODY type');
-  if (name === 'ORCPT') return one(501, '5.5.4', 'Invalid addr-type for ORCPT= parameter');
+  if (name === 'ORCPT')
+    return one(
+      501,
+      '5.5.4',
+      /^ORCPT=[A-Za-z0-9-]+;/i.test(word)
+        ? "Invalid ORCPT= parameter: Invalid hexchar after '+' in xtext"
+        : 'Invalid addr-type for ORCPT= parameter',
+    );
   return one(501, '5.5.4', `Invalid ${name}= parameter value`);
 }
 

@@ -19,8 +19,9 @@ export interface LdapQuery {
   readonly attributes: readonly string[];
   readonly scope: 'base' | 'one' | 'sub';
   readonly filter: string;
-  readonly user: string;
-  readonly password: string;
+  /** Undefined where the query does not say. */
+  readonly user: string | undefined;
+  readonly password: string | undefined;
   /** Entries at most; 0: no limit. */
   readonly sizeLimit: number;
   /** For the server, seconds; 0: no limit. */
@@ -51,8 +52,8 @@ const dereferences = { never: 'never', searching: 'search', finding: 'find', alw
 export function parseLdapQuery(text: string): LdapQuery | string {
   const settings: Writable<Settings> = {
     servers: undefined,
-    user: '',
-    password: '',
+    user: undefined,
+    password: undefined,
     sizeLimit: 0,
     timeLimitSeconds: 0,
     networkTimeoutSeconds: 0,
@@ -60,18 +61,37 @@ export function parseLdapQuery(text: string): LdapQuery | string {
     ignoreReferrals: false,
   };
   let rest = text.trimStart();
-  while (!/^ldap[is]?:/i.test(rest)) {
-    const m = /^([^=\s]*)=("(?:\\[\s\S]|[^"\\])*"|\S*)\s*/.exec(rest);
-    if (m === null)
-      return `malformed parameter setting precedes LDAP URL: ${rest.split('ldap')[0] ?? ''}`.trim();
+  while (!/^ldap/i.test(rest)) {
+    const m = /^([^=]*)=("(?:\\[\s\S]|[^"\\])*"|(?!")\S*)\s+/.exec(rest);
+    if (m === null) return 'malformed parameter setting precedes LDAP URL';
     const [whole, name = '', raw = ''] = m;
-    const value = raw.startsWith('"') ? raw.slice(1, -1).replace(/\\([\s\S])/g, '$1') : raw;
-    const problem = set(settings, name, value);
+    const problem = set(settings, name, raw.startsWith('"') ? dequoted(raw.slice(1, -1)) : raw);
     if (problem !== undefined) return problem;
     rest = rest.slice(whole.length);
   }
+  if (!/^ldap[is]?:\/\//i.test(rest))
+    return `LDAP URL does not start with "ldap://", "ldaps://", or "ldapi://" (it starts with "${rest.slice(0, 16)}...")`;
   const url = parseUrl(rest.trimEnd());
   return typeof url === 'string' ? url : { ...settings, ...url, servers: url.servers ?? settings.servers };
+}
+
+const controls: ReadonlyMap<string, string> = new Map([
+  ['b', '\b'],
+  ['f', '\f'],
+  ['n', '\n'],
+  ['r', '\r'],
+  ['t', '\t'],
+  ['v', '\v'],
+]);
+
+/** Escapes of quoted strings (Exim manual, "The Exim run time configuration file", "Common format of options"). */
+function dequoted(text: string): string {
+  return text.replace(/\\(x[0-9A-Fa-f]{1,2}|[0-7]{1,3}|[\s\S])/g, (_, escape: string) => {
+    if (escape.length > 1 && escape.startsWith('x'))
+      return String.fromCharCode(Number.parseInt(escape.slice(1), 16));
+    if (/^[0-7]/.test(escape)) return String.fromCharCode(Number.parseInt(escape, 8) & 0xff);
+    return controls.get(escape) ?? escape;
+  });
 }
 
 function set(settings: Writable<Settings>, name: string, value: string): string | undefined {
@@ -110,7 +130,7 @@ function set(settings: Writable<Settings>, name: string, value: string): string 
       settings.servers = splitList(value).map(parseLdapServer);
       return undefined;
     default:
-      return `unknown parameter "${name}" precedes LDAP URL`;
+      return `unknown parameter "${name}=" precedes LDAP URL`;
   }
   return `malformed parameter "${name}=${value}" precedes LDAP URL`;
 }

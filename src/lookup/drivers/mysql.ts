@@ -87,7 +87,7 @@ export function createMysql(servers: readonly string[], limits: ServerLimits = s
 type Result = RowDataPacket[][] | RowDataPacket[] | ResultSetHeader;
 
 /** The server refused the query: its error has an SQLSTATE, which no broken connection has, and is not about being away. */
-function isRefusal(e: unknown): boolean {
+export function isRefusal(e: unknown): boolean {
   const state = e instanceof Error ? (e as Error & { sqlState?: unknown }).sqlState : undefined;
   return typeof state === 'string' && state !== '' && !state.startsWith('08') && !/^(?:57|70100)/.test(state);
 }
@@ -97,7 +97,7 @@ function octetsOfField(field: { buffer(): Buffer | null }): string | null {
   return field.buffer()?.toString('latin1') ?? null;
 }
 
-function poolOptions(list: ServerList, server: string, limits: ServerLimits): PoolOptions | string {
+export function poolOptions(list: ServerList, server: string, limits: ServerLimits): PoolOptions | string {
   if (server.includes('['))
     return `option groups of my.cnf are not read: "${server.split('/')[0] ?? ''}" in ${list.option}`;
   const fields = serverFields(list, server, 3);

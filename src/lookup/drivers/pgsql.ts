@@ -25,8 +25,9 @@ export function createPgsql(servers: readonly string[], limits: ServerLimits = s
   /** Servers that have no TLS. */
   const plain = new Set<string>();
   const pools = perServer<Pool | string>(
-    (server) => {
-      const config = poolConfig(list, server, !plain.has(server), limits);
+    (key) => {
+      const tls = !key.startsWith(plainMark);
+      const config = poolConfig(list, tls ? key : key.slice(plainMark.length), tls, limits);
       if (typeof config === 'string' || PoolClass === undefined)
         return typeof config === 'string' ? config : 'pg is not loaded';
       const pool = new PoolClass(config);
@@ -40,7 +41,7 @@ export function createPgsql(servers: readonly string[], limits: ServerLimits = s
 
   const ask = async (server: string, query: string): Promise<ServerAnswer> => {
     const tls = !plain.has(server);
-    const pool = pools.get(server);
+    const pool = pools.get(tls ? server : plainMark + server);
     if (typeof pool === 'string') return { kind: 'defer', reason: pool };
     if (pool.waitingCount >= limits.maxWaiting)
       return { kind: 'defer', reason: 'too many PGSQL queries are waiting' };
@@ -50,8 +51,8 @@ export function createPgsql(servers: readonly string[], limits: ServerLimits = s
     } catch (e) {
       if (messageOf(e) !== noTls || !tls)
         return { kind: 'next', reason: `PGSQL connection failed: ${messageOf(e)}` };
-      // As libpq does by default: TLS where the server has it, its certificate not checked.
-      if (!plain.has(server)) pools.drop(server);
+      // As libpq does by default: TLS where the server has it, its certificate not checked. Who waits in the other pool comes
+      // here in turn; a pool that is given up would never answer them.
       plain.add(server);
       return ask(server, query);
     }
@@ -90,7 +91,7 @@ export function createPgsql(servers: readonly string[], limits: ServerLimits = s
 }
 
 /** The server processed the query and refused it: another one would do the same. */
-function isRefusal(e: unknown): e is DatabaseError & { readonly code: string } {
+export function isRefusal(e: unknown): e is DatabaseError & { readonly code: string } {
   const code = e instanceof Error ? (e as Error & { code?: unknown }).code : undefined;
   // Classes 08, 53, 57 and 58 of the manual's "Error codes" are the server's trouble, not the query's.
   return (
@@ -101,9 +102,12 @@ function isRefusal(e: unknown): e is DatabaseError & { readonly code: string } {
   );
 }
 
-const noTls = 'The server does not support SSL connections';
+/** Before a server's text: the key of its pool without TLS. */
+export const plainMark = '\0';
 
-function poolConfig(
+export const noTls = 'The server does not support SSL connections';
+
+export function poolConfig(
   list: ServerList,
   server: string,
   tls: boolean,

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import * as fc from 'fast-check';
-import { extractAddress } from './extract-address.ts';
+import { extractParts } from '../../mail/extract-address.ts';
 import { type ListItem, redirectItems } from './redirect-list.ts';
 
 function items(text: string): readonly ListItem[] {
@@ -90,7 +90,7 @@ describe('redirection lists', () => {
         const text = chars.join('');
         for (const item of items(text)) {
           if (item.kind !== 'address') continue;
-          const again = extractAddress(item.domain === '' ? item.local : `${item.local}@${item.domain}`);
+          const again = extractParts(item.domain === '' ? item.local : `${item.local}@${item.domain}`);
           assert.ok('local' in again, `${JSON.stringify(text)} gives ${JSON.stringify(item)}`);
           assert.deepEqual([again.local, again.domain], [item.local, item.domain]);
         }

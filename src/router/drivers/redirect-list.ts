@@ -1,5 +1,5 @@
 /** The items of a redirection list (Exim manual, "Items in a non-filter redirection list", "Special items in redirection lists"). */
-import { type Extracted, extractAddress } from './extract-address.ts';
+import { type Extracted, extractParts } from '../../mail/extract-address.ts';
 
 export type ListItem =
   /** `backslash`: an unqualified address that stood after a `\`. */
@@ -86,10 +86,10 @@ function readItem(item: string): ListItem | undefined {
       ? { kind: 'error', text: 'file name missing after :include:' }
       : { kind: 'include', file };
   }
-  const backslash = item.startsWith('\\') ? extractAddress(item.slice(1)) : undefined;
+  const backslash = item.startsWith('\\') ? extractParts(item.slice(1)) : undefined;
   if (backslash !== undefined && 'local' in backslash && backslash.domain === '')
     return { kind: 'address', local: backslash.local, domain: '', backslash: true };
-  const found: Extracted = extractAddress(item);
+  const found: Extracted = extractParts(item);
   if (/^[/|]/.test(item) && !('local' in found && found.domain !== '')) {
     const kind = item.startsWith('|') ? 'pipe' : item.endsWith('/') ? 'directory' : 'file';
     return { kind, text: item };

@@ -5,7 +5,7 @@ import type { DirectTarget } from '../../mail/local-delivery.ts';
 import type { Status } from '../../mail/outcome.ts';
 import { type EnhancedStatus, replyFromText } from '../../mail/reply.ts';
 import type { Child, LocalUser, LocalUsers, RouteOutcome, RouteRequest, RouterDriver } from '../router.ts';
-import { extractAddress } from './extract-address.ts';
+import { extractParts } from '../../mail/extract-address.ts';
 import { readForwardFile, readIncludedFile } from './redirect-file.ts';
 import { redirectItems } from './redirect-list.ts';
 
@@ -150,7 +150,7 @@ async function tellOwner(
   if (o.syntaxErrorsTo === undefined) return undefined;
   const to = await expandText(o.syntaxErrorsTo, request.scope);
   if (to.kind !== 'ok') return `failed to expand syntax_errors_to "${o.syntaxErrorsTo}"`;
-  const found = extractAddress(to.text);
+  const found = extractParts(to.text);
   if (!('local' in found) || found.local === '') return `syntax_errors_to "${to.text}" is not an address`;
   const address: Address = {
     local: found.local as LocalPart,

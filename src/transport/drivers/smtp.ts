@@ -128,7 +128,8 @@ export function createSmtpTransport(name: string, options: SmtpTransportOptions)
     const from = options.interface?.(host);
     const wrong = typeof helo !== 'string' ? helo : typeof from === 'object' ? from : undefined;
     if (wrong !== undefined || typeof helo !== 'string') {
-      const status = { text: wrong?.problem ?? '', peer: silent.peer };
+      const peer = typeof helo === 'string' ? {} : { peer: silent.peer };
+      const status = { text: wrong?.problem ?? '', ...peer };
       for (const p of positions) outcomes[p] = { kind: 'deferred', status, scope: 'host' };
       return;
     }

@@ -61,8 +61,8 @@ async function storeLinked(work: Work, first: Target, others: readonly Target[])
     removeQuietly(file.path);
     settle(work, first, failureOutcome(error, first.lease.mailbox.path), failureCode(error) === 'ENOENT');
   }
-  if (placed.length === 1 && placed[0] !== undefined) await makeNamesDurable(work, placed[0]);
-  else await Promise.all(placed.map((target) => makeNamesDurable(work, target)));
+  if (placed.length === 1 && placed[0] !== undefined) await makeNamesDurable(work, placed[0], file);
+  else await Promise.all(placed.map((target) => makeNamesDurable(work, target, file)));
   return apart;
 }
 
@@ -125,11 +125,12 @@ function sameOwner(a: Mailbox, b: Mailbox): boolean {
 }
 
 /** The message stays in new/ where this fails: it is whole, and the sender's second try is a duplicate rather than a loss. */
-async function makeNamesDurable(work: Work, target: Target): Promise<void> {
+async function makeNamesDurable(work: Work, target: Target, file: MessageFile): Promise<void> {
   const { mailbox } = target.lease;
+  const { storedBytes, virtualBytes } = file;
   try {
     await work.durability.folder({ fd: mailbox.newFd, device: mailbox.device });
-    settle(work, target, { kind: 'stored' });
+    settle(work, target, { kind: 'stored', storedBytes, virtualBytes });
   } catch (error) {
     settle(work, target, failureOutcome(error, mailbox.path));
   }

@@ -1,24 +1,30 @@
-/** One user's Maildir, opened for delivery. */
+/** One folder of a user's mail, opened for delivery: the Maildir itself, which is the INBOX, or one below it. */
 import {
-  chmodSync,
   closeSync,
   constants,
   fchmodSync,
   fchownSync,
-  fstatSync,
-  lchownSync,
   lstatSync,
-  mkdirSync,
   openSync,
+  statSync,
   unlinkSync,
 } from 'node:fs';
-import path from 'node:path';
-import type { Durability } from './durability.ts';
+import { failureCode } from './failure.ts';
+import type { FolderPath } from './folder-path.ts';
+import { below, inherited, openBelow, openRoot, statOf } from './walk.ts';
+import type { Owner } from './walk.ts';
 
-/** Who shall own what is made; undefined where the process does not change owners. */
-export interface Owner {
-  readonly uid: number;
-  readonly gid: number;
+export type { Owner } from './walk.ts';
+
+/** Where a message shall go. */
+export interface Place {
+  /** The Maildir, an absolute path. */
+  readonly root: string;
+  readonly owner: Owner | undefined;
+  /** Absent for the Maildir itself. */
+  readonly folder?: FolderPath;
+  /** The INBOX is another Maildir: this one is only there for its folders. */
+  readonly inboxApart?: true;
 }
 
 export interface Mailbox {
@@ -29,56 +35,66 @@ export interface Mailbox {
   /** Descriptors that stay open: `new` for its fsync, `tmp` only where paths go through descriptors. */
   readonly newFd: number;
   readonly tmpFd: number | undefined;
-  /** Mode of the files made here, from the Maildir's own mode as Dovecot has it (0700 gives 0600). */
+  /** Mode of the files made here, from the folder's own mode as Dovecot has it (0700 gives 0600). */
   readonly fileMode: number;
   readonly owner: Owner | undefined;
+  /** Mode and group of the folder, from which the two above come. */
+  readonly folderMode: number;
+  readonly folderGroup: number;
   /** Device and inode of `new`, to see that the path still leads there. */
   readonly device: number;
   readonly inode: number;
 }
 
-const openFolder = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
 const createFile = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
+const openFolder = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
 
 /**
- * Opens the Maildir at `root` where it exists; undefined where a part of it is missing. Throws system errors.
+ * Opens what is there; undefined where a part of it is missing. Throws system errors.
  *
  * With an owner the process is root and works in folders that belong to somebody else, who may swap a folder for a
- * symbolic link at any moment. So tmp/ and new/ are opened without following links and every name below goes through
- * those descriptors (`/proc/self/fd/N/name`, openat in all but name), and a link on the way to the Maildir must belong to root.
+ * symbolic link at any moment. So every folder is opened without following links and every name below goes through
+ * those descriptors, and a link on the way to the Maildir must belong to root.
  */
-export function openMailbox(root: string, owner: Owner | undefined): Mailbox | undefined {
-  if (owner !== undefined) refuseForeignLinks(root);
+export function openMailbox({ root, owner, folder }: Place): Mailbox | undefined {
   const opened: number[] = [];
+  const keep = (fd: number): number => {
+    opened.push(fd);
+    return fd;
+  };
   try {
-    const rootFd = openSync(root, constants.O_RDONLY | constants.O_DIRECTORY);
-    opened.push(rootFd);
-    const base = owner === undefined ? root : `/proc/self/fd/${rootFd}`;
-    const newFd = openSync(`${base}/new`, openFolder);
-    opened.push(newFd);
-    const tmpFd = openSync(`${base}/tmp`, openFolder);
-    opened.push(tmpFd);
+    let fd = keep(openRoot(root, owner));
+    let path = root;
+    for (const name of folder?.names ?? []) {
+      fd = keep(openBelow(fd, name, owner));
+      path = `${path}/${name}`;
+    }
+    const base = owner === undefined ? path : `/proc/self/fd/${fd}`;
+    const newFd = keep(openSync(`${base}/new`, openFolder));
+    const tmpFd = keep(openSync(`${base}/tmp`, openFolder));
     if (!lstatSync(`${base}/cur`).isDirectory())
-      throw Object.assign(new Error(`${root}/cur is not a folder`), { code: 'ENOTDIR' });
-    const { mode, gid } = fstatSync(rootFd);
-    const { dev, ino } = fstatSync(newFd);
-    closeSync(rootFd);
-    if (owner === undefined) closeSync(tmpFd);
+      throw Object.assign(new Error(`${path}/cur is not a folder`), { code: 'ENOTDIR' });
+    const own = statOf(fd);
+    const gets = inherited(own, owner, owner === undefined ? own : statOf(tmpFd));
+    const { dev, ino } = statOf(newFd);
+    for (const other of opened)
+      if (other !== newFd && (other !== tmpFd || owner === undefined)) closeSync(other);
     return {
-      path: root,
-      tmp: owner === undefined ? `${root}/tmp/` : `/proc/self/fd/${tmpFd}/`,
-      fresh: owner === undefined ? `${root}/new/` : `/proc/self/fd/${newFd}/`,
+      path,
+      tmp: owner === undefined ? `${path}/tmp/` : below(tmpFd, ''),
+      fresh: owner === undefined ? `${path}/new/` : below(newFd, ''),
       newFd,
       tmpFd: owner === undefined ? undefined : tmpFd,
-      fileMode: (mode & 0o666) | 0o600,
-      // A Maildir open to its group keeps its group, as Dovecot does for shared mailboxes.
-      owner: owner !== undefined && (mode & 0o070) !== 0 ? { uid: owner.uid, gid } : owner,
+      fileMode: gets.fileMode,
+      owner: gets.owner,
+      folderMode: own.mode,
+      folderGroup: own.gid,
       device: dev,
       inode: ino,
     };
   } catch (error) {
     for (const fd of opened) closeSync(fd);
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+    if (failureCode(error) === 'ENOENT') return undefined;
     throw error;
   }
 }
@@ -86,56 +102,6 @@ export function openMailbox(root: string, owner: Owner | undefined): Mailbox | u
 export function closeMailbox(mailbox: Mailbox): void {
   closeSync(mailbox.newFd);
   if (mailbox.tmpFd !== undefined) closeSync(mailbox.tmpFd);
-}
-
-/** Makes what is missing of a Maildir, each folder with the owner and 0700, and waits until their names are durable. */
-export async function createMailbox(
-  root: string,
-  owner: Owner | undefined,
-  durability: Durability,
-): Promise<void> {
-  if (owner !== undefined) refuseForeignLinks(root);
-  const parents = new Set<string>();
-  const firstMade = mkdirSync(root, { recursive: true, mode: 0o700 });
-  if (firstMade !== undefined) {
-    for (let made = root; made.length >= firstMade.length; made = path.dirname(made)) {
-      if (owner !== undefined) lchownSync(made, owner.uid, owner.gid);
-      parents.add(path.dirname(made));
-    }
-  }
-  const rootFd = openSync(root, constants.O_RDONLY | constants.O_DIRECTORY);
-  try {
-    const base = owner === undefined ? root : `/proc/self/fd/${rootFd}`;
-    const mode = fstatSync(rootFd).mode & 0o777;
-    for (const name of ['tmp', 'new', 'cur']) {
-      if (!makeFolder(`${base}/${name}`, mode)) continue;
-      if (owner !== undefined) lchownSync(`${base}/${name}`, owner.uid, owner.gid);
-      parents.add(root);
-    }
-    if (parents.delete(root)) await durability.folder({ fd: rootFd, device: fstatSync(rootFd).dev });
-  } finally {
-    closeSync(rootFd);
-  }
-  for (const parent of parents) {
-    const fd = openSync(parent, constants.O_RDONLY | constants.O_DIRECTORY);
-    try {
-      await durability.folder({ fd, device: fstatSync(fd).dev });
-    } finally {
-      closeSync(fd);
-    }
-  }
-}
-
-/** True where the folder was made; its mode is set apart from mkdir so that the umask has no say. */
-function makeFolder(folder: string, mode: number): boolean {
-  try {
-    mkdirSync(folder, { mode: 0o700 });
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'EEXIST') return false;
-    throw error;
-  }
-  if (mode !== 0o700) chmodSync(folder, mode);
-  return true;
 }
 
 /** A new file in tmp/, owned and with the mode of the mailbox. Nothing is left of it where that fails. */
@@ -152,20 +118,13 @@ export function createInTmp(mailbox: Mailbox, base: string): number {
   return fd;
 }
 
-/** True while the path leads to the folder that is held open; a Maildir may be moved, removed or restored under us. */
+/**
+ * True while the path leads to the folder that is held open and that folder has the mode and group it had; a Maildir may be
+ * moved, removed, restored or shared under us.
+ */
 export function stillThere(mailbox: Mailbox): boolean {
-  const now = lstatSync(`${mailbox.path}/new`, { throwIfNoEntry: false });
-  return now !== undefined && now.ino === mailbox.inode && now.dev === mailbox.device;
-}
-
-/** Throws ELOOP where a link on the path belongs to somebody other than root. */
-function refuseForeignLinks(folder: string): void {
-  for (let at = folder; at !== '/'; at = path.dirname(at)) {
-    const found = lstatSync(at, { throwIfNoEntry: false });
-    if (found?.isSymbolicLink() === true && found.uid !== 0) {
-      throw Object.assign(new Error(`${at} is a symbolic link that does not belong to root`), {
-        code: 'ELOOP',
-      });
-    }
-  }
+  const fresh = lstatSync(`${mailbox.path}/new`, { throwIfNoEntry: false });
+  if (fresh?.ino !== mailbox.inode || fresh.dev !== mailbox.device) return false;
+  const own = statSync(mailbox.path, { throwIfNoEntry: false });
+  return own?.mode === mailbox.folderMode && own.gid === mailbox.folderGroup;
 }

@@ -1,7 +1,10 @@
 /** The open Maildirs of a store: a bounded set of descriptors, the least recently used closed first. */
-import { closeMailbox, createMailbox, openMailbox, stillThere } from './mailbox.ts';
-import type { Mailbox, Owner } from './mailbox.ts';
+import type { StoreRecipient } from '../../mail-store.ts';
+import { createMailbox, folderExists } from './create-mailbox.ts';
+import { closeMailbox, openMailbox, stillThere } from './mailbox.ts';
+import type { Mailbox, Place } from './mailbox.ts';
 import type { Durability } from './durability.ts';
+import { noFolder } from './failure.ts';
 
 /** A mailbox in use; `release` must be called once. */
 export interface Lease {
@@ -11,8 +14,12 @@ export interface Lease {
 }
 
 export interface Mailboxes {
-  /** Opens, making what is missing. A value at once where it is open already. Throws or rejects with system errors. */
-  lease(root: string, owner: Owner | undefined): Lease | Promise<Lease>;
+  /**
+   * Opens, making what is missing. A value at once where it is open already. Throws or rejects with system errors, and
+   * with `code` {@link noFolder} for a folder that is missing and shall not be made.
+   * @param missing what is done about a folder that is missing, by default `refuse`; a Maildir is always made
+   */
+  lease(place: Place, missing: StoreRecipient['missingFolder']): Lease | Promise<Lease>;
   close(): void;
 }
 
@@ -29,14 +36,17 @@ const recheckMs = 1000;
 /**
  * @param maxOpen mailboxes kept open beyond those in use
  * @param onOpen told of each mailbox that is opened anew (the cleaning of tmp/ hangs on it)
+ * @param subscribed waited for when a folder was made that shall be subscribed; must not reject
  */
 export function mailboxSet(
   maxOpen: number,
   durability: Durability,
   onOpen: (mailbox: Mailbox) => void,
+  subscribed: (place: Place) => Promise<void>,
 ): Mailboxes {
   const entries = new Map<string, Entry>();
-  const making = new Map<string, Promise<void>>();
+  /** By Maildir: one thing after another is made in it, so that nobody uses names that are not durable yet. */
+  const making = new Map<string, Promise<unknown>>();
 
   function drop(entry: Entry): void {
     if (entry.dropped) return;
@@ -92,32 +102,52 @@ export function mailboxSet(
     return leaseOf(known);
   }
 
-  async function createAndLease(key: string, root: string, owner: Owner | undefined): Promise<Lease> {
-    let creating = making.get(key);
-    if (creating === undefined) {
-      creating = createMailbox(root, owner, durability).finally(() => making.delete(key));
-      making.set(key, creating);
+  async function createAndLease(
+    key: string,
+    rootKey: string,
+    place: Place,
+    missing: StoreRecipient['missingFolder'] = 'refuse',
+  ): Promise<Lease> {
+    for (let other = making.get(rootKey); other !== undefined; other = making.get(rootKey)) {
+      await other.catch(() => undefined);
     }
-    await creating;
     const known = find(key);
     if (known !== undefined) return known;
-    const mailbox = openMailbox(root, owner);
+    if (place.folder !== undefined && missing === 'refuse' && !folderExists(place))
+      throw Object.assign(new Error("Mailbox doesn't exist"), { code: noFolder });
+    const creating = createMailbox(place, durability);
+    making.set(rootKey, creating);
+    let made: boolean;
+    try {
+      made = await creating;
+    } finally {
+      making.delete(rootKey);
+    }
+    if (made && missing === 'create-and-subscribe') await subscribed(place);
+    const opened = find(key);
+    if (opened !== undefined) return opened;
+    const mailbox = openMailbox(place);
     if (mailbox === undefined)
-      throw Object.assign(new Error(`${root} vanished while it was made`), { code: 'ENOENT' });
+      throw Object.assign(new Error(`${place.root} vanished while it was made`), { code: 'ENOENT' });
     return add(key, mailbox);
   }
 
   return {
-    lease(root, owner) {
-      const key = owner === undefined ? root : `${owner.uid}:${owner.gid}:${root}`;
+    lease(place, missing) {
+      const rootKey = keyOf(place);
+      const key = place.folder === undefined ? rootKey : `${rootKey}\0${place.folder.names.join('/')}`;
       const known = find(key);
       if (known !== undefined) return known;
       // While it is being made its names are not durable yet, even where they can be opened already.
-      const mailbox = making.has(key) ? undefined : openMailbox(root, owner);
-      return mailbox === undefined ? createAndLease(key, root, owner) : add(key, mailbox);
+      const mailbox = making.has(rootKey) ? undefined : openMailbox(place);
+      return mailbox === undefined ? createAndLease(key, rootKey, place, missing) : add(key, mailbox);
     },
     close() {
       for (const entry of entries.values()) drop(entry);
     },
   };
+}
+
+function keyOf({ root, owner }: Place): string {
+  return owner === undefined ? root : `${owner.uid}:${owner.gid}:${root}`;
 }

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import {
+import nodeFs, {
   chmodSync,
   chownSync,
+  existsSync,
   lstatSync,
   mkdirSync,
   mkdtempSync,
@@ -15,12 +16,15 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import os from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
 import type { MailUser } from '../../../mail/mail-user.ts';
 import { deliveryTo, mailStoreContract, memoryContent } from '../../contract.ts';
+import type { MailStoreFixture } from '../../contract.ts';
 import type { MailStore } from '../../mail-store.ts';
+import { placeOfFolder } from './folder-path.ts';
 import { openMaildirStore } from './maildir.ts';
 import type { MaildirOptions } from './maildir.ts';
 import { tmpCleaner } from './tmp-cleaner.ts';
@@ -43,26 +47,68 @@ function list(folder: string): string[] {
 }
 
 for (const fsync of ['optimized', 'always', 'never'] as const) {
-  mailStoreContract(`maildir, fsync ${fsync}`, async () => {
-    const outer = mkdtempSync(path.join(os.tmpdir(), 'maildir-'));
-    const root = path.join(outer, 'mail');
-    mkdirSync(root);
-    return {
-      open: async () => openMaildirStore({ location: `maildir:${root}/%u`, fsync }),
-      user,
-      read: async (name) => {
-        const folder = path.join(root, name, 'new');
-        assert.deepEqual(list(path.join(root, name, 'tmp')), []);
-        return list(folder).map((f) => readFileSync(path.join(folder, f), 'latin1').replaceAll('\n', '\r\n'));
-      },
-      breakUser: async (name) => writeFileSync(path.join(root, name), 'no folder'),
-      strays: async () =>
-        readdirSync(outer)
-          .filter((n) => n !== 'mail')
-          .concat(list(root).filter((n) => n.startsWith('.'))),
-      cleanUp: async () => rmSync(outer, { recursive: true }),
-    };
-  });
+  mailStoreContract(`maildir, fsync ${fsync}`, (within) => fixture({ fsync }, within));
+}
+mailStoreContract('maildir, layout fs', (within) => fixture({ layout: 'fs', fsync: 'never' }, within));
+
+async function fixture(options: MaildirOptions, within = os.tmpdir()): Promise<MailStoreFixture> {
+  const outer = mkdtempSync(path.join(within, 'maildir-'));
+  const root = path.join(outer, 'mail');
+  mkdirSync(root);
+  const fs = options.layout === 'fs';
+  /** The folder as it lies on the disk. */
+  const place = (name: string, folder: string): string => {
+    const found = placeOfFolder(folder, options.layout ?? 'maildir++');
+    assert.ok(found.kind === 'folder');
+    return path.join(root, name, ...found.path.names);
+  };
+  return {
+    open: async () => openMaildirStore({ location: `maildir:${root}/%u`, ...options }),
+    readFolder: async (name, folder) => {
+      const at = place(name, folder);
+      if (!existsSync(path.join(at, 'cur'))) return undefined;
+      assert.deepEqual(list(path.join(at, 'tmp')), []);
+      assert.equal(existsSync(path.join(at, 'maildirfolder')), !fs);
+      return list(path.join(at, 'new')).map((f) =>
+        readFileSync(path.join(at, 'new', f), 'latin1').replaceAll('\n', '\r\n'),
+      );
+    },
+    subscriptions: async (name) => {
+      const text = readFileSync(path.join(root, name, 'subscriptions'), 'latin1');
+      assert.match(text, /^V\t2\n\n/);
+      assert.equal(existsSync(path.join(root, name, 'subscriptions.lock')), false);
+      const shown: Record<string, string> = { 'caf&AOk-': 'caf\xc3\xa9', '&-': '&' };
+      return text
+        .split('\n')
+        .slice(2, -1)
+        .map((line) =>
+          line
+            .split('\t')
+            .map((level) => shown[level] ?? level)
+            .join('/'),
+        );
+    },
+    files: (name) => everythingBelow(path.join(root, name)),
+    user,
+    read: async (name) => {
+      const folder = path.join(root, name, 'new');
+      assert.deepEqual(list(path.join(root, name, 'tmp')), []);
+      return list(folder).map((f) => readFileSync(path.join(folder, f), 'latin1').replaceAll('\n', '\r\n'));
+    },
+    breakUser: async (name) => writeFileSync(path.join(root, name), 'no folder'),
+    strays: async () =>
+      readdirSync(outer)
+        .filter((n) => n !== 'mail')
+        .concat(list(root).filter((n) => n.startsWith('.'))),
+    cleanUp: async () => rmSync(outer, { recursive: true }),
+  };
+}
+
+function everythingBelow(folder: string): string[] {
+  return [
+    folder,
+    ...readdirSync(folder, { recursive: true, encoding: 'utf8' }).map((name) => path.join(folder, name)),
+  ];
 }
 
 async function withStore(
@@ -153,6 +199,93 @@ test('a user with a Maildir of his own; a location that nobody can have is refus
     }
   }));
 
+test('mail_fsync: what is waited for with each value', async (t) => {
+  const { fsync, fdatasync } = nodeFs;
+  const counts = { file: 0, folder: 0 };
+  nodeFs.fsync = ((...words: Parameters<typeof fsync>) => {
+    counts.file++;
+    fsync(...words);
+  }) as typeof fsync;
+  nodeFs.fdatasync = ((...words: Parameters<typeof fdatasync>) => {
+    counts.folder++;
+    fdatasync(...words);
+  }) as typeof fdatasync;
+  syncBuiltinESMExports();
+  t.after(() => {
+    Object.assign(nodeFs, { fsync, fdatasync });
+    syncBuiltinESMExports();
+  });
+  for (const mode of ['always', 'optimized', 'never'] as const) {
+    await withStore({ fsync: mode }, async (store) => {
+      await stored(store, [user('a'), user('b'), user('c')]);
+      for (const rcpts of [1, 3]) {
+        Object.assign(counts, { file: 0, folder: 0 });
+        const users = ['a', 'b', 'c'].slice(0, rcpts).map((u) => user(u));
+        for (let n = 0; n < 10; n++) await stored(store, users);
+        // One file whatever the recipients, and the name in each folder. Dovecot waits for its index besides.
+        const want = mode === 'never' ? { file: 0, folder: 0 } : { file: 10, folder: 10 * rcpts };
+        assert.deepEqual(counts, want, `${mode}, ${rcpts} recipients`);
+      }
+    });
+  }
+});
+
+test(
+  'a folder that becomes a link is not followed by root; tmp of another is never cleaned through one',
+  {
+    skip: !isRoot && 'needs root',
+  },
+  () =>
+    withStore({ uid: 12_345, gid: 12_346 }, async (store, root) => {
+      const victim = path.join(root, 'victim');
+      mkdirSync(path.join(victim, 'tmp'), { recursive: true });
+      for (const sub of ['new', 'cur']) mkdirSync(path.join(victim, sub));
+      await stored(store, [user('alice')]);
+      const link = path.join(root, 'alice', '.Box');
+      symlinkSync(victim, link);
+      execFileSync('chown', ['-h', '12345:12346', link]);
+      const delivery = deliveryTo([user('alice')], memoryContent(body));
+      for (const missingFolder of ['refuse', 'create'] as const) {
+        const recipients = delivery.recipients.map((r) => ({ ...r, folder: 'Box', missingFolder }));
+        const [outcome] = await store.deliver({ ...delivery, recipients }, never);
+        assert.equal(outcome?.kind, 'unavailable');
+      }
+      assert.deepEqual(list(path.join(victim, 'new')), []);
+      assert.equal(lstatSync(victim).uid, 0);
+    }),
+);
+
+test(
+  'files that cannot be linked are written again: other device, owner, and mode',
+  {
+    skip: !isRoot && 'needs root to mount',
+  },
+  () =>
+    withStore({}, async (store, root) => {
+      const other = path.join(root, 'b');
+      mkdirSync(other);
+      execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', other]);
+      try {
+        mkdirSync(path.join(root, 'c'), { mode: 0o750 });
+        assert.deepEqual(
+          await stored(
+            store,
+            ['a', 'b', 'c', 'd'].map((u) => user(u)),
+          ),
+          Array(4).fill('stored'),
+        );
+        const links = ['a', 'b', 'c', 'd'].map((u) => {
+          const [name = ''] = list(path.join(root, u, 'new'));
+          return lstatSync(path.join(root, u, 'new', name)).nlink;
+        });
+        assert.deepEqual(links, [2, 1, 1, 2]);
+      } finally {
+        // The store holds the folder open, so it is detached now and gone when that is closed.
+        execFileSync('umount', ['-l', other]);
+      }
+    }),
+);
+
 test('links in the place of tmp, new or cur are not followed', () =>
   withStore({}, async (store, root) => {
     const outside = path.join(root, 'outside');
@@ -197,7 +330,7 @@ test('what crashes left in tmp goes after 36 hours, nothing else does', async ()
       [37 * hour, ['folder']],
     ] as const) {
       const cleaner = tmpCleaner(() => Date.now() + ahead);
-      cleaner.consider(maildir);
+      cleaner.consider({ path: maildir, tmp: path.join(maildir, 'tmp/') });
       await cleaner.idle();
       assert.deepEqual(readdirSync(path.join(maildir, 'tmp')).sort(), left);
     }

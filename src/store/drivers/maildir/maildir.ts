@@ -2,22 +2,30 @@
 import { expandMailLocation } from '../../../mail/mail-location.ts';
 import type { MailLocation } from '../../../mail/mail-location.ts';
 import type { MailUser } from '../../../mail/mail-user.ts';
-import type { MailStore, StoreDelivery, StoreOutcome } from '../../mail-store.ts';
+import type { MailStore, StoreDelivery, StoreOutcome, StoreRecipient } from '../../mail-store.ts';
 import { storeGroup } from './deliver-group.ts';
 import type { Target, Work } from './deliver-group.ts';
 import { eachByItself, noDurability } from './durability.ts';
 import type { Durability } from './durability.ts';
+import { assertNever } from '../../../mail/assert-never.ts';
+import { errorText } from '../../../mail/error-text.ts';
 import { failureOutcome } from './failure.ts';
+import { placeOfFolder } from './folder-path.ts';
+import type { Layout } from './folder-path.ts';
 import { groupCommit } from './group-commit.ts';
-import type { Owner } from './mailbox.ts';
+import type { Place } from './mailbox.ts';
 import { mailboxSet } from './mailboxes.ts';
 import { prepareContent } from './message-file.ts';
+import { subscribe } from './subscriptions.ts';
 import { flushesWhole, loadSyncfs } from './syncfs.ts';
 import { tmpCleaner } from './tmp-cleaner.ts';
+import type { Owner } from './walk.ts';
 
 export interface MaildirOptions {
   /** Where mail lies of users whose directory entry does not say it, as Dovecot's `mail_location`: `maildir:/var/vmail/%u`. Without it they cannot get mail. */
   readonly location?: string;
+  /** How folders lie in Maildirs of users of whom nothing else is said. Default `maildir++`. */
+  readonly layout?: Layout;
   /**
    * Owner of the mail of users without uid or gid, as Dovecot's `mail_uid` and `mail_gid`. Only root changes owners:
    * in another process every uid and gid is passed over, and files belong to that process.
@@ -31,6 +39,8 @@ export interface MaildirOptions {
   readonly fsync?: 'optimized' | 'always' | 'never';
   /** Maildirs kept open, at two descriptors each. Default 1,024. */
   readonly maxOpenMailboxes?: number;
+  /** Told of what did not keep mail from being stored, such as a folder that could not be subscribed. Must not throw. */
+  readonly onProblem?: (text: string) => void;
 }
 
 /** Opens the store. Mailboxes are made when mail first comes for them; a location that no user could have throws. */
@@ -41,21 +51,45 @@ export function openMaildirStore(options: MaildirOptions): MailStore {
   }
   const durability = durabilityOf(options);
   const cleaner = tmpCleaner();
-  const mailboxes = mailboxSet(options.maxOpenMailboxes ?? 1024, durability, (m) => cleaner.consider(m.path));
+  const mailboxes = mailboxSet(
+    options.maxOpenMailboxes ?? 1024,
+    durability,
+    (m) => cleaner.consider(m),
+    subscribed,
+  );
   const ownerOf = ownerRule(options);
   const maildirOf = maildirRule(options.location);
   const running = new Set<Promise<unknown>>();
   let closing = false;
 
+  /** Mail for the folder is stored all the same, as Dovecot does it. */
+  async function subscribed(place: Place): Promise<void> {
+    if (place.folder === undefined) return;
+    try {
+      await subscribe(place, place.folder, durability);
+    } catch (error) {
+      options.onProblem?.(
+        `${place.root}/subscriptions: ${place.folder.levels.join('/')}: ${errorText(error)}`,
+      );
+    }
+  }
+
   async function open(work: Work, position: number, reopened: boolean): Promise<Target | undefined> {
-    const user = userAt(work.delivery, position);
+    const recipient = recipientAt(work.delivery, position);
+    const { user } = recipient;
     const location = maildirOf(user);
     if (location.kind === 'refused') {
       work.outcomes[position] = { kind: 'unavailable', reason: `${user.username}: ${location.reason}` };
       return undefined;
     }
+    const owner = ownerOf(user);
+    const place = placeOf(location, owner, recipient, options.layout);
+    if (place.kind === 'invalid') {
+      work.outcomes[position] = { kind: 'no-folder', reason: place.reason };
+      return undefined;
+    }
     try {
-      const lease = mailboxes.lease(location.path, ownerOf(user));
+      const lease = mailboxes.lease(place.place, recipient.missingFolder);
       return { position, lease: lease instanceof Promise ? await lease : lease, reopened };
     } catch (error) {
       work.outcomes[position] = failureOutcome(error, location.path);
@@ -133,11 +167,38 @@ function durabilityOf({ fsync = 'optimized' }: MaildirOptions): Durability {
     : groupCommit({ flush, suits: flushesWhole, each, minBatch: 4, slowMs: 250, restMs: 10_000 });
 }
 
-function userAt(delivery: StoreDelivery, position: number): MailUser {
+function recipientAt(delivery: StoreDelivery, position: number): StoreRecipient {
   const recipient = delivery.recipients[position];
   if (recipient === undefined) throw new RangeError(`no recipient ${position}`);
-  return recipient.user;
+  return recipient;
 }
+
+type FoundPlace =
+  | { readonly kind: 'ok'; readonly place: Place }
+  | { readonly kind: 'invalid'; readonly reason: string };
+
+function placeOf(
+  location: FoundLocation,
+  owner: Owner | undefined,
+  { folder }: StoreRecipient,
+  layout: Layout = 'maildir++',
+): FoundPlace {
+  const found = folder === undefined ? inbox : placeOfFolder(folder, location.layout ?? layout);
+  switch (found.kind) {
+    case 'inbox':
+      return { kind: 'ok', place: { root: location.inbox ?? location.path, owner } };
+    case 'folder': {
+      const apart = location.inbox === undefined ? {} : { inboxApart: true as const };
+      return { kind: 'ok', place: { root: location.path, owner, folder: found.path, ...apart } };
+    }
+    case 'invalid':
+      return found;
+    default:
+      return assertNever(found);
+  }
+}
+
+const inbox = { kind: 'inbox' } as const;
 
 function ownerRule(options: MaildirOptions): (user: MailUser) => Owner | undefined {
   if (process.geteuid?.() !== 0) return () => undefined;
@@ -155,26 +216,41 @@ function maildirRule(location: string | undefined): (user: MailUser) => MailLoca
   return (user) => {
     let found = known.get(user);
     if (found === undefined) {
-      found = asNodePath(
-        user.maildir === undefined ? locationOf(location, user) : { kind: 'ok', path: user.maildir },
-      );
+      found = asNodePath(user.maildir === undefined ? locationOf(location, user) : ownLocation(user));
       known.set(user, found);
     }
     return found;
   };
 }
 
-/** Node writes paths as UTF-8: octets of a user name beyond ASCII must be that, or there is no such path. */
+function ownLocation({ maildir = '', maildirLayout, inbox: apart }: MailUser): MailLocation {
+  return {
+    kind: 'ok',
+    path: maildir,
+    ...(maildirLayout === undefined ? {} : { layout: maildirLayout }),
+    ...(apart === undefined ? {} : { inbox: apart }),
+  };
+}
+
 function locationOf(location: string | undefined, user: MailUser): MailLocation {
   if (location === undefined)
     return { kind: 'refused', reason: 'nobody says where the mail of this user lies' };
   return expandMailLocation(location, user);
 }
 
+type FoundLocation = Extract<MailLocation, { kind: 'ok' }>;
+
+/** Node writes paths as UTF-8: octets of a user name beyond ASCII must be that, or there is no such path. */
 function asNodePath(location: MailLocation): MailLocation {
-  if (location.kind === 'refused' || /^[\x00-\x7f]*$/.test(location.path)) return location;
+  if (location.kind === 'refused' || /^[\x00-\x7f]*$/.test(location.path + (location.inbox ?? '')))
+    return location;
+  const decode = (path: string): string => strictUtf8.decode(Buffer.from(path, 'latin1'));
   try {
-    return { kind: 'ok', path: strictUtf8.decode(Buffer.from(location.path, 'latin1')) };
+    return {
+      ...location,
+      path: decode(location.path),
+      ...(location.inbox === undefined ? {} : { inbox: decode(location.inbox) }),
+    };
   } catch {
     return { kind: 'refused', reason: 'the path of the mailbox is not UTF-8' };
   }

@@ -1,10 +1,10 @@
 /** Removal of what crashed deliveries left in tmp/ (Maildir: files not touched for 36 hours). */
+import { closeSync, constants, openSync } from 'node:fs';
 import { lstat, opendir, unlink } from 'node:fs/promises';
-import path from 'node:path';
 
 export interface TmpCleaner {
-  /** Looks through a Maildir's tmp/ some time soon, unless it was looked at lately or too many wait. */
-  consider(maildir: string): void;
+  /** Looks through a mailbox's tmp/ some time soon, unless it was looked at lately or too many wait. */
+  consider(mailbox: { readonly path: string; readonly tmp: string }): void;
   /** Resolves when nothing waits or runs. */
   idle(): Promise<void>;
   close(): void;
@@ -19,25 +19,33 @@ const maxRemembered = 10_000;
 /** One folder at a time, so that cleaning never takes more than one thread of the pool. `now` is milliseconds since 1970. */
 export function tmpCleaner(now: () => number = Date.now): TmpCleaner {
   const cleanedAtMs = new Map<string, number>();
-  const waiting = new Set<string>();
+  /** Descriptors of the folders to look through: a path could be turned into a link to other people's files meanwhile. */
+  const waiting = new Set<number>();
   let running: Promise<void> | undefined;
   let closed = false;
 
   async function run(): Promise<void> {
-    for (const maildir of waiting) {
-      waiting.delete(maildir);
-      if (closed) return;
-      await clean(path.join(maildir, 'tmp'), now() - maxAgeMs);
+    for (const fd of waiting) {
+      waiting.delete(fd);
+      try {
+        await clean(`/proc/self/fd/${fd}`, now() - maxAgeMs);
+      } finally {
+        closeSync(fd);
+      }
     }
   }
 
   return {
-    consider(maildir) {
-      const last = cleanedAtMs.get(maildir);
+    consider({ path, tmp }) {
+      const last = cleanedAtMs.get(path);
       if (closed || waiting.size >= maxWaiting || (last !== undefined && now() - last < intervalMs)) return;
       if (cleanedAtMs.size >= maxRemembered) cleanedAtMs.clear();
-      cleanedAtMs.set(maildir, now());
-      waiting.add(maildir);
+      cleanedAtMs.set(path, now());
+      try {
+        waiting.add(openSync(`${tmp}.`, constants.O_RDONLY | constants.O_DIRECTORY));
+      } catch {
+        return; // It is gone, or too many are open: the next time will do.
+      }
       running ??= run().finally(() => {
         running = undefined;
       });
@@ -47,6 +55,7 @@ export function tmpCleaner(now: () => number = Date.now): TmpCleaner {
     },
     close() {
       closed = true;
+      for (const fd of waiting) closeSync(fd);
       waiting.clear();
     },
   };
@@ -57,7 +66,7 @@ async function clean(folder: string, olderThanMs: number): Promise<void> {
   try {
     for await (const found of await opendir(folder)) {
       if (!found.isFile()) continue;
-      const file = path.join(folder, found.name);
+      const file = `${folder}/${found.name}`;
       const { mtimeMs, ctimeMs } = await lstat(file);
       if (mtimeMs < olderThanMs && ctimeMs < olderThanMs) await unlink(file);
     }

@@ -1,17 +1,28 @@
 /** "Did you mean": the known name nearest to one that was mistyped. */
 
-/** The nearest of `names` within a third of the name's length, as a hint; undefined where none is near. */
-export function didYouMean(name: string, names: Iterable<string>): string | undefined {
+/** No name is longer; what is has not been mistyped. */
+const maxOctets = 60;
+
+/** The nearest of `names` within a third of the name's length, whatever its case; undefined where none is near. */
+export function nearest(name: string, names: Iterable<string>): string | undefined {
+  if (name.length > maxOctets) return undefined;
+  const wanted = name.toLowerCase();
   let best: string | undefined;
   let bestDistance = Math.min(3, Math.floor(name.length / 3)) + 1;
   for (const candidate of names) {
     if (Math.abs(candidate.length - name.length) >= bestDistance) continue;
-    const distance = editDistance(name, candidate);
+    const distance = editDistance(wanted, candidate.toLowerCase());
     if (distance < bestDistance) {
       bestDistance = distance;
       best = candidate;
     }
   }
+  return best;
+}
+
+/** {@link nearest} as a hint. */
+export function didYouMean(name: string, names: Iterable<string>): string | undefined {
+  const best = nearest(name, names);
   return best === undefined ? undefined : `did you mean "${best}"?`;
 }
 

@@ -1,6 +1,6 @@
 /**
- * Finds the working part of one address as header lines write it (RFC 5322 §3.4, with Exim's liberties): what rewriting
- * replaces, and where it stands. Texts are octet strings.
+ * Finds the working part of one address as header lines and lists write it (RFC 5322 §3.4, with Exim's liberties): what rewriting
+ * replaces and redirection goes to, and where it stands. Errors have the words that Exim's log has. Texts are octet strings.
  */
 
 export interface ExtractedAddress {
@@ -19,6 +19,8 @@ export interface GroupState {
   /** A group is open, and `;` closes it. */
   open: boolean;
 }
+
+const emptyAddress = 'empty address';
 
 /** Exim's bound on one address. */
 const maxOctets = 4096;
@@ -52,6 +54,21 @@ export function extractAddress(
   }
 }
 
+export type Extracted =
+  /** `domain` is empty in an unqualified address. Comments and white space are gone, quotes kept. */
+  | { readonly local: string; readonly domain: string }
+  | { readonly error: string }
+  /** Nothing but comments. */
+  | { readonly empty: true };
+
+/** Reads one address and nothing else, in two parts. */
+export function extractParts(text: string): Extracted {
+  const found = extractAddress(text);
+  if ('error' in found) return found.error === emptyAddress ? { empty: true } : found;
+  const at = found.hasDomain ? found.address.lastIndexOf('@') : found.address.length;
+  return { local: found.address.slice(0, at), domain: found.address.slice(at + 1) };
+}
+
 /** Where the address that begins at `from` ends: its comma, or the end of the text. */
 export function addressEnd(text: string, from: number): number {
   const cursor = new Cursor(text);
@@ -81,7 +98,7 @@ function read(c: Cursor, allowNull: boolean, group: GroupState): ExtractedAddres
     let local = localPart(c, true);
     if (c.peek() !== '@' && c.peek() !== '<') {
       if (c.atEnd() || c.peek() === ';') {
-        if (local === '') throw new Malformed('empty address');
+        if (local === '') throw new Malformed(emptyAddress);
         return finish(c, group, { address: local, hasDomain: false, start, end: c.beforeComments });
       }
       while (c.peek() !== '<' && !(group.allowed && c.peek() === ':')) phraseWord(c);
@@ -98,7 +115,7 @@ function read(c: Cursor, allowNull: boolean, group: GroupState): ExtractedAddres
       start = c.at;
       skipRoute(c);
       local = localPart(c, false);
-      if (c.peek() !== '@') throw new Malformed('domain missing in source-routed address');
+      if (c.peek() !== '@') throw new Malformed(c.atEnd() ? routeWithoutDomain : noDomainAfter(local));
     }
     c.at++;
     local += `@${domain(c)}`;
@@ -128,13 +145,20 @@ function inBrackets(c: Cursor, allowNull: boolean): ExtractedAddress {
       c.at++;
       address += `@${domain(c)}`;
       hasDomain = true;
-    } else if (routed) throw new Malformed('domain missing in source-routed address');
+    } else if (c.peek() !== '>') throw new Malformed(noDomainAfter(address));
+    else if (routed) throw new Malformed(routeWithoutDomain);
   }
   const end = c.at;
   if (c.peek() !== '>') throw new Malformed(c.atEnd() ? `'>' missing at end of address` : c.mayNotFollow());
   c.at++;
   c.skipComments();
   return { address, hasDomain, start, end };
+}
+
+const routeWithoutDomain = 'domain missing in source-routed address';
+
+function noDomainAfter(local: string): string {
+  return `"@" or "." expected after "${local}"`;
 }
 
 /** `@one,@two:` is read over (RFC 5321 §4.1.1.3). */
@@ -191,13 +215,13 @@ function domain(c: Cursor): string {
   c.skipComments();
   if (c.peek() === '[') {
     const literal = c.take(/\[[^\][\\\s]*\]/y);
-    if (literal === '') throw new Malformed('domain missing or malformed');
+    if (literal === '') throw new Malformed('malformed domain literal');
     c.skipComments();
     return literal;
   }
   let out = '';
   for (;;) {
-    const label = c.take(/[0-9A-Za-z\x80-\xff](?:[0-9A-Za-z\x80-\xff-]*[0-9A-Za-z\x80-\xff])?/y);
+    const label = c.take(/[0-9A-Za-z\x80-\xff][0-9A-Za-z\x80-\xff-]*/y);
     if (label === '') throw new Malformed('domain missing or malformed');
     out += label;
     c.skipComments();

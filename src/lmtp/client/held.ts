@@ -1,0 +1,244 @@
+/** Transactions on pooled sessions that are held open while another transaction, the one that comes in, goes on. */
+import { type Endpoint, endpointKey } from '../../mail/endpoint.ts';
+import type { Envelope, Recipient } from '../../mail/envelope.ts';
+import { errorText } from '../../mail/error-text.ts';
+import type { MessageSource } from '../../mail/message-source.ts';
+import { isPositive } from '../../mail/reply.ts';
+import type { ClientConnection, Exchange, ExchangeResult } from '../../net/client-connection.ts';
+import { flyOn } from '../../net/fly.ts';
+import { SessionError } from '../../net/open-session.ts';
+import { giveBack } from '../../net/run-pooled.ts';
+import { defaultPoolOptions, type Lease, type PoolOptions, SessionPool } from '../../net/session-pool.ts';
+import type { Capabilities } from '../../protocol/capabilities.ts';
+import {
+  contentDialogue,
+  type HeldAnswer,
+  rcptDialogue,
+  startDialogue,
+  type XclientState,
+} from '../../protocol/held-transaction.ts';
+import { type ForwardedClient, xclientShape } from '../../protocol/xclient.ts';
+import { connectLmtp, type LmtpConnectOptions } from './connect.ts';
+import { Limit } from './limit.ts';
+
+export type { HeldAnswer } from '../../protocol/held-transaction.ts';
+export type { ForwardedClient } from '../../protocol/xclient.ts';
+
+export interface HeldOptions {
+  /** Our name for LHLO. */
+  readonly helo: string;
+  /** Limit of making a connection, milliseconds. */
+  readonly connectTimeoutMs: number;
+  /** Limit of everything that one RCPT causes, and of the wait for all replies after the last octet was taken, milliseconds. */
+  readonly timeoutMs: number;
+  readonly tls?: NonNullable<LmtpConnectOptions['tls']>;
+}
+
+/** Calls are made one after the other; whatever the server does, each gives an answer and never rejects. */
+export interface HeldTransaction {
+  /** The first one connects and says MAIL. After a fault all further answers are that fault. */
+  rcpt(recipient: Recipient): Promise<HeldAnswer>;
+  /**
+   * One answer for each RCPT that got a 2xx, in order.
+   * @param prefix header lines for the front, with their CRLF
+   */
+  content(prefix: Uint8Array, content: MessageSource, signal: AbortSignal): Promise<readonly HeldAnswer[]>;
+  /** Gives the connection back, taking the transaction back where it was not finished. Always the last call. */
+  end(): void;
+}
+
+export interface HeldPool {
+  /** @param signal ends every wait */
+  begin(
+    endpoint: Endpoint,
+    envelope: Omit<Envelope, 'recipients'>,
+    client: ForwardedClient,
+    options: HeldOptions,
+    signal: AbortSignal,
+  ): HeldTransaction;
+  /** Connections open now. */
+  readonly size: number;
+  /** Closes idle connections, and those in use when they come back. */
+  close(): Promise<void>;
+}
+
+interface Session {
+  readonly connection: ClientConnection;
+  capabilities: Capabilities;
+  xclient: XclientState;
+}
+
+export function createHeldPool(options: Partial<PoolOptions> = {}): HeldPool {
+  const pool = new SessionPool<Session>({ ...defaultPoolOptions, ...options });
+  return {
+    begin: (endpoint, envelope, client, o, signal) =>
+      new Held({ pool, endpoint, envelope, client, options: o, signal }),
+    get size() {
+      return pool.size;
+    },
+    close: () => pool.close(),
+  };
+}
+
+interface Facts {
+  readonly pool: SessionPool<Session>;
+  readonly endpoint: Endpoint;
+  readonly envelope: Omit<Envelope, 'recipients'>;
+  readonly client: ForwardedClient;
+  readonly options: HeldOptions;
+  readonly signal: AbortSignal;
+}
+
+class Held implements HeldTransaction {
+  readonly #facts: Facts;
+  #lease: Lease<Session> | undefined;
+  #accepted = 0;
+  /** A connection was being made, rather than waited for. */
+  #opening = false;
+  /** What every further RCPT is told: the connection is lost, or MAIL was refused. */
+  #verdict: HeldAnswer | undefined;
+  /** What the connection is good for when it is given back. */
+  #end: 'clean' | 'open' | 'broken' = 'open';
+
+  constructor(facts: Facts) {
+    this.#facts = facts;
+  }
+
+  async rcpt(recipient: Recipient): Promise<HeldAnswer> {
+    if (this.#verdict !== undefined) return this.#verdict;
+    const { options, signal } = this.#facts;
+    const limit = new Limit(options.timeoutMs, [signal]);
+    let answer: HeldAnswer;
+    try {
+      answer =
+        this.#lease === undefined
+          ? await this.#start(recipient, limit)
+          : await this.#fly(
+              this.#lease,
+              rcptDialogue(recipient, this.#lease.session.capabilities, options.timeoutMs),
+              limit,
+            );
+    } catch (error) {
+      answer = connectFailure(error, this.#opening ? 'connect' : 'pool');
+    } finally {
+      limit.end();
+    }
+    answer = limit.explain(answer);
+    if (answer.kind !== 'reply' || answer.stage !== 'rcpt') this.#verdict = answer;
+    else if (isPositive(answer.reply)) this.#accepted++;
+    if (answer.kind === 'unanswered') this.#end = 'broken';
+    return answer;
+  }
+
+  async content(
+    prefix: Uint8Array,
+    content: MessageSource,
+    signal: AbortSignal,
+  ): Promise<readonly HeldAnswer[]> {
+    const accepted = this.#accepted;
+    if (accepted === 0) return [];
+    const lease = this.#lease;
+    const verdict = this.#verdict;
+    // MAIL was taken, so that a verdict is a fault.
+    if (lease === undefined || verdict !== undefined) return repeated(verdict ?? notConnected, accepted);
+    const { timeoutMs } = this.#facts.options;
+    const limit = new Limit(timeoutMs, [signal, this.#facts.signal]);
+    const { capabilities } = lease.session;
+    // Each chunk that was taken begins the wait anew: a large message takes as long as it takes.
+    const watched: MessageSource = content.bytes === undefined ? progressing(content, limit) : content;
+    this.#end = 'broken';
+    try {
+      const answers = await this.#fly(
+        lease,
+        contentDialogue({ capabilities, prefix, content: watched, accepted, timeoutMs }),
+        limit,
+      );
+      if (answers.every((a) => a.kind === 'reply'))
+        this.#end = answers.some((a) => a.kind === 'reply' && a.stage === 'data') ? 'open' : 'clean';
+      return answers.map((a) => limit.explain(a));
+    } finally {
+      limit.end();
+    }
+  }
+
+  end(): void {
+    const lease = this.#lease;
+    this.#lease = undefined;
+    if (lease === undefined) return;
+    const { pool, options } = this.#facts;
+    giveBack({ pool, resetTimeoutMs: options.timeoutMs }, lease, this.#end);
+  }
+
+  /** Nothing is delivered before the content, so that what fails on a kept connection is tried once on a new one. */
+  async #start(recipient: Recipient, limit: Limit): Promise<HeldAnswer> {
+    const { pool, endpoint, envelope, client, options } = this.#facts;
+    const key = `${endpointKey(endpoint)} ${options.tls?.mode ?? 'clear'} ${xclientShape(client)}`;
+    for (let fresh = false; ; fresh = true) {
+      const lease = await pool.acquire(key, () => this.#open(limit.signal), limit.signal, fresh);
+      const { session, reused } = lease;
+      this.#lease = lease;
+      const { helo, timeoutMs } = options;
+      const start = await this.#fly(
+        lease,
+        startDialogue({ ...session, helo, client, envelope, timeoutMs }, recipient),
+        limit,
+      );
+      const lost = start.answer.kind === 'unanswered' && session.connection.fault?.kind !== 'timeout';
+      if (reused && (lost || start.xclient === 'stale') && !limit.signal.aborted) {
+        this.#lease = undefined;
+        session.connection.destroy();
+        pool.release(lease, false);
+        continue;
+      }
+      session.capabilities = start.capabilities;
+      session.xclient = start.xclient;
+      return start.answer;
+    }
+  }
+
+  async #open(signal: AbortSignal): Promise<Session> {
+    this.#opening = true;
+    const { helo, connectTimeoutMs, timeoutMs, tls } = this.#facts.options;
+    const { connection, capabilities } = await connectLmtp(this.#facts.endpoint, {
+      helo,
+      connectTimeoutMs: Math.min(connectTimeoutMs, timeoutMs),
+      commandTimeoutMs: timeoutMs,
+      ...(tls === undefined ? {} : { tls }),
+      signal,
+    });
+    return { connection, capabilities, xclient: 'none' };
+  }
+
+  #fly<R>(lease: Lease<Session>, dialogue: Generator<Exchange, R, ExchangeResult>, limit: Limit): Promise<R> {
+    return flyOn(lease.session.connection, dialogue, limit.signal);
+  }
+}
+
+const notConnected: HeldAnswer = { kind: 'unanswered', stage: 'connect', fault: { kind: 'closed' } };
+
+function repeated(answer: HeldAnswer, times: number): readonly HeldAnswer[] {
+  return Array.from({ length: times }, () => answer);
+}
+
+function connectFailure(error: unknown, stage: 'connect' | 'pool'): HeldAnswer {
+  if (error instanceof SessionError) {
+    const { fault, reply, after } = error.failure;
+    // A refusal before MAIL says nothing of the recipient: its text goes to the log.
+    const text =
+      reply === undefined ? undefined : `after ${after ?? 'connecting'}: ${reply.code} ${reply.lines[0]}`;
+    return { kind: 'unanswered', stage: 'connect', fault: text === undefined ? fault : { kind: 'io', text } };
+  }
+  return { kind: 'unanswered', stage, fault: { kind: 'io', text: errorText(error) } };
+}
+
+function progressing(content: MessageSource, limit: Limit): MessageSource {
+  return {
+    size: content.size,
+    async *open(signal) {
+      for await (const chunk of content.open(signal)) {
+        yield chunk;
+        limit.renew();
+      }
+    },
+  };
+}

@@ -1,0 +1,182 @@
+/**
+ * Folders opened and made one below another through descriptors (`/proc/self/fd/N/name`, openat in all but name), so that
+ * a user who swaps one of his folders for a symbolic link leads root nowhere.
+ */
+import {
+  closeSync,
+  constants,
+  fchmodSync,
+  fchownSync,
+  fstatSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+} from 'node:fs';
+import type { Stats } from 'node:fs';
+import { failureCode } from './failure.ts';
+
+/** Who shall own what is made; undefined where the process does not change owners. */
+export interface Owner {
+  readonly uid: number;
+  readonly gid: number;
+}
+
+const folderFlags = constants.O_RDONLY | constants.O_DIRECTORY;
+
+/** A name in a folder that is held open. */
+export function below(fd: number, name: string): string {
+  return `/proc/self/fd/${fd}/${name}`;
+}
+
+/**
+ * Opens an absolute path. With an owner the process is root: then a link on the way must belong to root too. Throws
+ * ELOOP where it does not, and other system errors.
+ */
+export function openRoot(root: string, owner: Owner | undefined): number {
+  return owner === undefined ? openSync(root, folderFlags) : walk(root, owner, undefined);
+}
+
+/**
+ * The same, making what is missing with the owner and 0700. `made` is told the folder above each one made, still open; the
+ * receiver closes it.
+ */
+export function makeRoot(root: string, owner: Owner | undefined, made: (parentFd: number) => void): number {
+  return walk(root, owner, made);
+}
+
+function walk(
+  root: string,
+  owner: Owner | undefined,
+  made: ((parentFd: number) => void) | undefined,
+): number {
+  let fd = openSync('/', folderFlags);
+  for (const name of root.split('/')) {
+    if (name === '') continue;
+    let keep = false;
+    try {
+      const next = openNext(fd, name, owner, () => {
+        if (made === undefined) return false;
+        mkdirSync(below(fd, name), { mode: 0o700 });
+        keep = true;
+        return true;
+      });
+      if (keep) made?.(fd);
+      else closeSync(fd);
+      fd = next;
+    } catch (error) {
+      closeSync(fd);
+      throw named(error, root);
+    }
+  }
+  return fd;
+}
+
+/** @param make makes what is missing, or says that it does not */
+function openNext(fd: number, name: string, owner: Owner | undefined, make: () => boolean): number {
+  const path = below(fd, name);
+  if (owner === undefined) {
+    try {
+      return openSync(path, folderFlags);
+    } catch (error) {
+      if (failureCode(error) !== 'ENOENT' || !makeOnce(make)) throw error;
+      return openSync(path, folderFlags);
+    }
+  }
+  try {
+    return openSync(path, folderFlags | constants.O_NOFOLLOW);
+  } catch (error) {
+    const code = failureCode(error);
+    if (code === 'ENOENT' && makeOnce(make)) {
+      const next = openSync(path, folderFlags | constants.O_NOFOLLOW);
+      fchownSync(next, owner.uid, owner.gid);
+      return next;
+    }
+    if (code !== 'ENOTDIR' && code !== 'ELOOP') throw error;
+    const found = lstatSync(path, { throwIfNoEntry: false });
+    if (found?.isSymbolicLink() !== true) throw error;
+    if (found.uid !== 0)
+      throw systemError('ELOOP', `${name} is a symbolic link that does not belong to root`);
+    return openSync(path, folderFlags);
+  }
+}
+
+/** Somebody else may be quicker. */
+function makeOnce(make: () => boolean): boolean {
+  try {
+    return make();
+  } catch (error) {
+    if (failureCode(error) === 'EEXIST') return true;
+    throw error;
+  }
+}
+
+/** Opens a folder of a Maildir. As root links are not followed, since they are the user's. */
+export function openBelow(fd: number, name: string, owner: Owner | undefined): number {
+  return openSync(below(fd, name), folderFlags | (owner === undefined ? 0 : constants.O_NOFOLLOW));
+}
+
+/** What things made in a folder get: permissions, group and set-group-id bit. */
+export interface Inherited {
+  readonly folderMode: number;
+  readonly fileMode: number;
+  readonly owner: Owner | undefined;
+}
+
+type Rights = Pick<Stats, 'mode' | 'gid'>;
+
+/**
+ * Dovecot's rule: permissions are those of the model, and so is the group where that makes a difference, else it is the
+ * kernel's choice (mkdir(2)): the container's where that has the set-group-id bit, or the user's own.
+ * @param model the folder that the new thing shall be like
+ * @param container the folder in which it is made
+ */
+export function inherited(model: Rights, owner: Owner | undefined, container: Rights = model): Inherited {
+  const { mode } = model;
+  const inheritsGroup = container.mode & 0o2000;
+  return {
+    folderMode: (mode & 0o777) | 0o700 | inheritsGroup,
+    fileMode: (mode & 0o666) | 0o600,
+    owner: owner === undefined ? undefined : { uid: owner.uid, gid: groupFor(model, owner, container) },
+  };
+}
+
+function groupFor({ mode, gid }: Rights, owner: Owner, container: Rights): number {
+  const counts = (mode & 0o2000) === 0 && (mode & 0o070) >> 3 !== (mode & 0o007) && gid !== owner.gid;
+  if (counts) return gid;
+  return (container.mode & 0o2000) === 0 ? owner.gid : container.gid;
+}
+
+/** Makes a folder and opens it; undefined where it is there already. Modes are set apart from mkdir so that the umask has no say. */
+export function makeBelow(fd: number, name: string, { folderMode, owner }: Inherited): number | undefined {
+  const path = below(fd, name);
+  try {
+    mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    if (failureCode(error) === 'EEXIST') return undefined;
+    throw error;
+  }
+  const next = openSync(path, folderFlags | constants.O_NOFOLLOW);
+  try {
+    if (owner !== undefined) fchownSync(next, owner.uid, owner.gid);
+    if (folderMode !== 0o700) fchmodSync(next, folderMode);
+    return next;
+  } catch (error) {
+    closeSync(next);
+    throw error;
+  }
+}
+
+export function statOf(fd: number): Stats {
+  return fstatSync(fd);
+}
+
+function systemError(code: string, text: string): Error {
+  return Object.assign(new Error(text), { code });
+}
+
+/** Paths through descriptors tell an administrator nothing. */
+function named(error: unknown, root: string): unknown {
+  if (!(error instanceof Error)) return error;
+  error.message = error.message.replace(/\/proc\/self\/fd\/\d+/g, `(on the way to ${root}) `);
+  return error;
+}
