@@ -40,6 +40,7 @@ export function makeScopeParts(model: ConfigModel, hostname: string): ScopeParts
     spoolDirectory: '',
     configFile: model.file,
     headersCharset: options.headers_charset,
+    checkRfc2047Length: options.check_rfc2047_length,
     messageBodyVisible: options.message_body_visible,
     messageBodyNewlines: options.message_body_newlines,
     environment: keptEnvironment(options.keep_environment ?? [], options.add_environment ?? [], process.env),

@@ -19,15 +19,30 @@ export function makeTransports(
   scope: ExpandScope,
   around: LocalSurroundings,
 ): ReadonlyMap<string, ConfiguredTransport> {
-  return new Map(model.transports.map((t) => [t.name, make(t, scope, around)]));
+  return new Map(
+    model.transports.map((t) => {
+      const made = make(t, scope, around);
+      const byDomain = made.local && t.options.retry_use_local_part === false;
+      return [t.name, byDomain ? { ...made, retryByDomain: true } : made];
+    }),
+  );
 }
 
 function make(t: TransportInstance, scope: ExpandScope, around: LocalSurroundings): ConfiguredTransport {
   switch (t.driver) {
     case 'lmtp':
-      return withGeneric(t, { local: true, transport: makeLmtp(t, scope) });
+      return withGeneric(t, { local: true, transport: makeLmtp(t, scope) }, around.neverUsers ?? []);
     case 'smtp':
-      return withGeneric(t, { local: false, transport: makeSmtp(t, scope), fallback: fallbackOf(t) });
+      return withGeneric(
+        t,
+        {
+          local: false,
+          transport: makeSmtp(t, scope),
+          fallback: fallbackOf(t),
+          delayAfterCutoff: t.options.delay_after_cutoff,
+        },
+        around.neverUsers ?? [],
+      );
     case 'appendfile':
     case 'pipe':
     case 'autoreply':

@@ -160,6 +160,8 @@ function checkTransport(transport: CheckedInstance, report: Report): void {
     report.error(given.get(option)?.position ?? position, message, hint);
   const isOn = (option: string): boolean => given.get(option)?.value === true;
   const isOff = (option: string): boolean => given.get(option)?.value === false;
+  if (driver !== 'smtp' && driver !== 'lmtp' && given.has('transport_filter'))
+    wrong('transport_filter', `option "transport_filter" is not supported for the ${driver} transport`);
   if (driver === 'lmtp' && given.has('socket') === given.has('command'))
     wrong('command', `one (and only one) of command or socket must be set for the ${name} transport`);
   for (const option of ['hosts_require_auth', 'hosts_try_auth']) {
@@ -179,7 +181,7 @@ function checkTransport(transport: CheckedInstance, report: Report): void {
           place,
           `option "${option}" is not supported with "command": it runs as the user of Mailchute`,
         );
-      else
+      else if (!given.has('transport_filter') || option.endsWith('directory'))
         report.note(place, `option "${option}" has no effect: Mailchute connects as the user who starts it`);
     }
   if (isOn('body_only') && isOn('headers_only'))

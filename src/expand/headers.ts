@@ -26,7 +26,8 @@ export function headerText(form: HeaderForm, name: string, scope: ExpandScope): 
     .filter((c) => c !== '')
     .join(joint)
     .slice(0, maxOctets);
-  return decodeRfc2047(text, form === 'b' ? undefined : (scope.main.headersCharset ?? 'UTF-8'));
+  const target = form === 'b' ? undefined : (scope.main.headersCharset ?? 'UTF-8');
+  return decodeRfc2047(text, target, scope.main.checkRfc2047Length);
 }
 
 /** All header lines, the last newline dropped; `decoded` as `$bh_` does it. */
@@ -36,7 +37,7 @@ export function allHeaders(scope: ExpandScope, decoded: boolean): string {
     .join('')
     .slice(0, maxOctets)
     .replace(/\n$/, '');
-  return decoded ? decodeRfc2047(text, undefined) : text;
+  return decoded ? decodeRfc2047(text, undefined, scope.main.checkRfc2047Length) : text;
 }
 
 /** What follows the colon of each header line of that name, with its line end. */

@@ -8,8 +8,9 @@ const maxWordOctets = 75;
  * zero octets become `?`.
  *
  * @param target charset to translate to; undefined leaves the octets of each word as they are
+ * @param checkLength words that are longer than RFC 2047 allows are none (Exim: `check_rfc2047_length`)
  */
-export function decodeRfc2047(text: string, target: string | undefined): string {
+export function decodeRfc2047(text: string, target: string | undefined, checkLength = true): string {
   if (!text.includes('=?')) return text;
   let out = '';
   let end = 0;
@@ -17,7 +18,7 @@ export function decodeRfc2047(text: string, target: string | undefined): string 
   for (const found of text.matchAll(encodedWord)) {
     const [whole, charset = '', encoding = '', data = ''] = found;
     const between = text.slice(end, found.index);
-    if (whole.length > maxWordOctets) continue;
+    if (checkLength && whole.length > maxWordOctets) continue;
     const octets = encoding.toLowerCase() === 'q' ? fromQ(data) : fromBase64(data);
     if (octets === undefined) continue;
     if (!(afterWord && /^\s*$/.test(between))) out += between;

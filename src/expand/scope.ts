@@ -29,6 +29,8 @@ export interface MainFacts {
   readonly messageBodyNewlines?: boolean;
   /** `headers_charset`, the target of `$h_`; UTF-8 where absent. */
   readonly headersCharset?: string;
+  /** `check_rfc2047_length`; absent: true. */
+  readonly checkRfc2047Length?: boolean;
   /** What `${env` sees and commands get: the process's own for `${env` and nothing for commands where absent. */
   readonly environment?: Readonly<Record<string, string>>;
 }

@@ -10,6 +10,8 @@ export interface Recipient {
   readonly notify?: DsnNotify;
   /** RCPT ORCPT= of RFC 3461 in wire form (`rfc822;user@example.test`). */
   readonly orcpt?: string;
+  /** RCPT XTRANSFER=: the number of the recipient in the transfer, the same at every attempt. */
+  readonly transferNumber?: string;
   /** RCPT XRCPTFORWARD= as a trusted Dovecot proxy gives it: base64 (in xtext) of `name=value` fields parted by tabs. */
   readonly forward?: string;
 }
@@ -28,6 +30,11 @@ export interface Envelope {
   readonly ret?: 'FULL' | 'HDRS';
   /** MAIL ENVID= of RFC 3461, still in xtext. */
   readonly envid?: string;
+  /**
+   * MAIL XTRANSFER= (Mailchute's own): a name of this message among all that its senders hand over, the same at every attempt.
+   * A store that offers XTRANSFER answers a repeat as before and stores nothing a second time.
+   */
+  readonly transfer?: string;
 }
 
 /** How a message came in: what Exim's `$sender_host_address`, `$received_protocol` and the log line `<=` show. */

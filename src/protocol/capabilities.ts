@@ -12,6 +12,8 @@ export interface Capabilities {
   readonly dsn: boolean;
   /** Cyrus's `RCPT TO:<...> IGNOREQUOTA`. */
   readonly ignoreQuota: boolean;
+  /** Mailchute's own XTRANSFER. */
+  readonly transfer: boolean;
   /** Octets of RFC 1870; 0 says no fixed limit; absent where SIZE was not offered. */
   readonly size?: number;
   /** Every keyword in upper case with its parameters as they stood. */
@@ -36,6 +38,7 @@ export function parseCapabilities(reply: Reply): Capabilities {
     smtputf8: keywords.has('SMTPUTF8'),
     dsn: keywords.has('DSN'),
     ignoreQuota: keywords.has('IGNOREQUOTA'),
+    transfer: keywords.has('XTRANSFER'),
     ...(size === undefined ? {} : { size: sizeLimit(size) }),
     keywords,
   };

@@ -28,6 +28,7 @@ export function mailLine(
   if (envelope.body === 'BINARYMIME') line += ' BODY=BINARYMIME';
   else if (envelope.body !== undefined && c.eightBitMime) line += ` BODY=${envelope.body}`;
   if (envelope.smtputf8 === true) line += ' SMTPUTF8';
+  if (envelope.transfer !== undefined && c.transfer) line += ` XTRANSFER=${envelope.transfer}`;
   if (c.dsn) {
     if (envelope.ret !== undefined) line += ` RET=${envelope.ret}`;
     if (envelope.envid !== undefined) line += ` ENVID=${envelope.envid}`;
@@ -38,6 +39,7 @@ export function mailLine(
 /** `RCPT TO:<...>` with its parameters and CRLF. */
 export function rcptLine(recipient: Recipient, c: Capabilities, ignoreQuota: boolean): string {
   let line = `RCPT TO:${formatPath(recipient.address)}`;
+  if (recipient.transferNumber !== undefined && c.transfer) line += ` XTRANSFER=${recipient.transferNumber}`;
   if (ignoreQuota && c.ignoreQuota) line += ' IGNOREQUOTA';
   if (c.dsn) {
     const { notify, orcpt } = recipient;

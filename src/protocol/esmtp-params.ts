@@ -30,6 +30,12 @@ export function parseMailParams(text: string, grammar: Grammar): MailParams | Pa
           if (grammar.prdr !== true || value !== undefined) return 'unknown';
           out.prdr = true;
           return undefined;
+        case 'XTRANSFER':
+          if (grammar.transfer !== true) return 'unknown';
+          if (out.transfer !== undefined) return 'repeated';
+          if (value === undefined || !isTransferName(value)) return 'value';
+          out.transfer = value;
+          return undefined;
         case 'RET': {
           if (!grammar.dsn) return 'unknown';
           if (out.ret !== undefined) return 'repeated';
@@ -71,6 +77,13 @@ export function parseRcptParams(text: string, grammar: Grammar): Omit<Recipient,
         out.orcpt = value;
         return undefined;
       }
+      if (name === 'XTRANSFER') {
+        if (grammar.transfer !== true) return 'unknown';
+        if (out.transferNumber !== undefined) return 'repeated';
+        if (value === undefined || !isTransferName(value)) return 'value';
+        out.transferNumber = value;
+        return undefined;
+      }
       if (name === 'XRCPTFORWARD') {
         if (grammar.forward !== true) return 'unknown';
         if (value === undefined || !isXtext(value)) return 'value';
@@ -80,6 +93,11 @@ export function parseRcptParams(text: string, grammar: Grammar): Omit<Recipient,
       return 'unknown';
     }) ?? out
   );
+}
+
+/** Names of transfers are short and plain, so that they need no encoding. */
+function isTransferName(value: string): boolean {
+  return /^[\w.-]{1,100}$/.test(value);
 }
 
 function eachParam(

@@ -2,7 +2,10 @@
 import type { ReversePath } from '../mail/address.ts';
 import type { Envelope, Recipient } from '../mail/envelope.ts';
 
-export type MailParams = Pick<Envelope, 'body' | 'declaredSize' | 'smtputf8' | 'ret' | 'envid'> & {
+export type MailParams = Pick<
+  Envelope,
+  'body' | 'declaredSize' | 'smtputf8' | 'ret' | 'envid' | 'transfer'
+> & {
   /** A reply for each recipient is wanted after the content (PRDR, draft-hall-prdr). */
   readonly prdr?: boolean;
 };
@@ -20,6 +23,8 @@ export interface Grammar {
   readonly size: boolean;
   readonly smtputf8: boolean;
   readonly prdr?: boolean;
+  /** XTRANSFER of MAIL and RCPT, see {@link Envelope.transfer}. */
+  readonly transfer?: boolean;
   /** Exim's liberty: a path without angle brackets, and space before it. */
   readonly loosePath: boolean;
   /** An address without a domain; `postmaster` as a recipient is always allowed (RFC 5321 §4.1.1.3). */

@@ -42,6 +42,7 @@ test('every recipient is in exactly one group of its own kind, in order, and no 
           (k, position): RoutedRecipient => ({
             position,
             task: position,
+            key: '',
             before: { kind: 'pending', nextAttemptAtMs: 0, attempts: 0 },
             who: { position, address: addressOf('u@a.test'), logAsLocal: false },
             recipient: { address: addressOf('u@a.test') },
@@ -81,6 +82,7 @@ test('hosts in random order are one destination, in fixed order they are not', (
     ].map((hosts, position) => ({
       position,
       task: position,
+      key: '',
       before: { kind: 'pending', nextAttemptAtMs: 0, attempts: 0 },
       who: { position, address: addressOf('u@a.test'), logAsLocal: false },
       recipient: { address: addressOf('u@a.test') },

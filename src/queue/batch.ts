@@ -12,6 +12,8 @@ export interface RoutedRecipient {
   readonly position: number;
   /** Number of the task it is: one for each address a recipient was redirected to. */
   readonly task: number;
+  /** Exim's unique name of the address; empty for the recipient itself. */
+  readonly key: string;
   /** How it went before. */
   readonly before: PendingState;
   /** Of the envelope; `routed.address` is what RCPT gets. */

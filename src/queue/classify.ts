@@ -51,6 +51,7 @@ function byText({ text }: Status): Classified {
   for (const [words, error, errno] of systemErrors) if (text.endsWith(words)) return { error, errno };
   if (/closed/.test(text) && /connection/i.test(text))
     return { error: { kind: 'plain', name: 'lost_connection' }, errno: -18 };
+  if (text.startsWith('transport filter process failed')) return { error: { kind: 'other' }, errno: -24 };
   if (/^(?:Malformed|Unexpected) /.test(text)) return { error: { kind: 'other' }, errno: -19 };
   return { error: { kind: 'other' }, errno: noErrno };
 }

@@ -51,6 +51,10 @@ export const bounceDefaults: BounceOptions = {
 /** A transport with what routers ask about it. */
 export interface ConfiguredTransport extends TransportTraits {
   readonly transport: Transport;
+  /** False: hosts that are past their last retry time are tried for each new message (`delay_after_cutoff`). */
+  readonly delayAfterCutoff?: boolean;
+  /** Retry rules for what a local transport puts off are chosen by the domain (`retry_use_local_part` false). */
+  readonly retryByDomain?: boolean;
   /**
    * Hosts to try for recipients that all others deferred, in the order in which they are to be tried; a text says why there
    * are none. Absent where the transport cannot have any.
@@ -91,6 +95,8 @@ export interface DeliveryContext {
   readonly control?: QueueControl;
   /** `freeze_tell`; absent where nobody is told. */
   readonly freezeTell?: FreezeTell;
+  /** A name of this spool that no other has: with it transfers to our own stores are told from repeats. */
+  readonly instance?: string;
   /** Transactions of one message at a time; Exim's `remote_max_parallel`. */
   readonly maxParallelBatches: number;
   readonly emit: EmitEvent;

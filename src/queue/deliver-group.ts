@@ -44,7 +44,12 @@ async function fallBack(
   const hosts = await context.transports.get(group.transport)?.fallback?.(group.fallback);
   if (first === undefined || hosts === undefined || hosts.length === 0 || d.signal.aborted) return attempts;
   if (typeof hosts === 'string') {
-    context.emit({ kind: 'note', id: d.claim.entry.id, atMs: context.nowMs(), text: `fallback_hosts: ${hosts}` });
+    context.emit({
+      kind: 'note',
+      id: d.claim.entry.id,
+      atMs: context.nowMs(),
+      text: `fallback_hosts: ${hosts}`,
+    });
     return attempts;
   }
   const again = await deliverTo({
@@ -72,9 +77,10 @@ async function deliverTo(d: GroupDelivery): Promise<readonly Attempt[]> {
     return everyone(d, { text: `transport "${group.transport}" is not configured` });
   const receivedAtMs = d.claim.entry.reception.receivedAtMs;
   let { force } = d;
+  let untriedSinceMs: number | undefined;
   for (;;) {
     const nowMs = context.nowMs();
-    const gate = context.gate.ask(group.transport, group.hosts, nowMs, force);
+    const gate = context.gate.ask(group.transport, group.hosts, nowMs, force, untriedSinceMs);
     if (gate.kind === 'open') return attempt(d, gate);
     if (gate.kind === 'probing') {
       const settled = await untilSettled(gate.done, d.signal);
@@ -89,6 +95,11 @@ async function deliverTo(d: GroupDelivery): Promise<readonly Attempt[]> {
     // delivery to a place that was given up.
     if (nowMs - receivedAtMs > gate.lastCutoffMs || (gate.expired && configured.local)) {
       force = true;
+      continue;
+    }
+    // Hosts that were given up before this message came are asked once more for it (Exim manual, `delay_after_cutoff`).
+    if (gate.expired && configured.delayAfterCutoff === false && untriedSinceMs === undefined) {
+      untriedSinceMs = receivedAtMs;
       continue;
     }
     return group.members.map((m) => notTried(m, gate.untilMs, gate.expired));
@@ -147,12 +158,15 @@ async function hand(
     const batch: Batch = {
       id: claim.entry.id,
       sender: group.sender,
-      recipients: group.members.map((m) =>
-        m.routed.address === m.recipient.address
-          ? m.recipient
-          : { ...m.recipient, address: m.routed.address },
-      ),
-      envelope,
+      recipients: group.members.map((m) => ({
+        ...m.recipient,
+        address: m.routed.address,
+        transferNumber: transferNumber(m),
+      })),
+      envelope:
+        context.instance === undefined
+          ? envelope
+          : { ...envelope, transfer: `${context.instance}.${claim.entry.id}` },
       hosts,
       ...(group.fallenBack === true ? { fallback: true } : undefined),
       ...(group.members[0].routed.unordered ? { randomized: true } : undefined),
@@ -208,6 +222,7 @@ async function judge(
   const attempts: Attempt[] = [];
   const [nominal] = context.transports.get(group.transport)?.local === true ? hosts : [];
   const routedTo = nominal === undefined ? undefined : { routedTo: nominal };
+  const byDomain = context.transports.get(group.transport)?.retryByDomain === true;
   let first = true;
   for (const [i, member] of group.members.entries()) {
     const who = member.who;
@@ -247,7 +262,7 @@ async function judge(
       status,
       error,
       errno,
-      key: host ?? addressKey(who),
+      key: host ?? (byDomain ? member.routed.facts.domain : addressKey(who)),
       ...(host === undefined ? undefined : { alternate: member.routed.facts.domain }),
       ...(outcome.freeze === true ? { freeze: status.text } : undefined),
       ...errorsTo(member),
@@ -292,6 +307,15 @@ async function hostFailure(
     nextTryAtMs: retry.nextTryAtMs,
     expired: retry.expired || nowMs - claim.entry.reception.receivedAtMs > lastCutoffMs,
   };
+}
+
+/** The same at every attempt, and another for each copy: the position, and a digest of the name of what it was turned into. */
+function transferNumber({ position, key }: RoutedRecipient): string {
+  if (key === '') return String(position);
+  // FNV-1a: whoever shares a position with another has the store's own address to be told by too.
+  let digest = 0x811c9dc5;
+  for (let i = 0; i < key.length; i++) digest = Math.imul(digest ^ key.charCodeAt(i), 0x01000193);
+  return `${position}.${(digest >>> 0).toString(16)}`;
 }
 
 const missingOutcome: RecipientOutcome = {

@@ -102,7 +102,7 @@ export async function attemptDelivery(
     if (recipient === undefined) continue;
     const { position, before, who } = task;
     if (result.kind === 'routed')
-      routed.push({ position, task: number, before, who, recipient, routed: result });
+      routed.push({ position, task: number, key: task.leaf.key, before, who, recipient, routed: result });
     else work.attempts.set(number, await settled(context, claim, scope, task, result));
   }
 

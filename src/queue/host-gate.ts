@@ -35,8 +35,17 @@ export type Gate =
     };
 
 export interface HostGate {
-  /** May a delivery by this transport to these hosts begin? With `force` the times do not count. */
-  ask(transport: string, hosts: readonly RouteHost[], nowMs: number, force: boolean): Gate;
+  /**
+   * May a delivery by this transport to these hosts begin? With `force` the times do not count, and with `untriedSinceMs`
+   * they do not for hosts that were given up and not tried since then.
+   */
+  ask(
+    transport: string,
+    hosts: readonly RouteHost[],
+    nowMs: number,
+    force: boolean,
+    untriedSinceMs?: number,
+  ): Gate;
   succeeded(transport: string, hosts: readonly RouteHost[], nowMs: number): void;
   /** Records a failure of every one of these hosts; gives the time of the next attempt and whether all have expired. */
   failed(failure: HostFailure): { readonly nextTryAtMs: number; readonly expired: boolean };
@@ -84,7 +93,7 @@ export function createHostGate(
   };
 
   return {
-    ask(transport, hosts, nowMs, force) {
+    ask(transport, hosts, nowMs, force, untriedSinceMs) {
       const places = placesOf(hosts);
       let due: (RouteHost | undefined)[] | undefined;
       let probeKey: string | undefined;
@@ -94,7 +103,9 @@ export function createHostGate(
       for (const [i, host] of places.entries()) {
         const key = hostKey(transport, host);
         const record = read(key, nowMs);
-        if (record === undefined || force || record.nextTryAtMs <= nowMs) {
+        const waited = untriedSinceMs !== undefined && record?.expired === true;
+        const again = waited && record.lastTryAtMs < untriedSinceMs;
+        if (record === undefined || force || again || record.nextTryAtMs <= nowMs) {
           due?.push(host);
           if (record !== undefined) probeKey ??= key;
           continue;

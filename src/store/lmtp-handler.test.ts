@@ -283,11 +283,17 @@ test('deliveries at one time for one user are limited where that is asked for', 
   const one = async (): Promise<string> => {
     const t = await handler.begin(client, null, {});
     if ('refused' in t) throw new Error('refused');
-    await t.rcpt({ address: addressOf('user1@x.test') });
+    const taken = await t.rcpt({ address: addressOf('user1@x.test') });
+    if (taken.code !== 250) {
+      t.end();
+      return formatReply(taken).trimEnd();
+    }
     const [r] = await t.deliver(message, [0], never);
+    t.end();
     return r === undefined ? '' : formatReply(r).trimEnd();
   };
   const first = [one(), one()];
+  // It is counted from RCPT on.
   assert.equal(await one(), '451 4.3.0 <user1@x.test> Too many concurrent deliveries for user');
   release();
   assert.deepEqual(await Promise.all(first), Array(2).fill('250 2.0.0 <user1@x.test> SESSION Saved'));
@@ -340,4 +346,32 @@ test('a local part that needs quotes keeps them in replies', async () => {
     formatReply(await t.rcpt({ address: quoted })),
     `550 5.1.1 <"no b"@x.test> User doesn't exist: no b@x.test\r\n`,
   );
+});
+
+test('a store that is asked at RCPT answers for each recipient, by the size that was declared', async () => {
+  const asked: string[] = [];
+  const events: StoreEvent[] = [];
+  const store: MailStore = {
+    ...storeOf(allStored),
+    check(user, folder, declaredBytes) {
+      asked.push(`${user.username} ${folder} ${declaredBytes}`);
+      if (user.username === 'user1') return { kind: 'over-quota', text: 'full' };
+      if (user.username === 'user2') return Promise.resolve({ kind: 'unavailable', reason: 'no figure' });
+      return user.username === 'user3' ? { kind: 'too-big', text: 'large' } : undefined;
+    },
+  };
+  const names = ['user1', 'user2', 'user3', 'user4', 'user1+detail'];
+  const said = await dialogue(store, names, { onEvent: (event) => events.push(event) });
+  assert.deepEqual(said.rcpt, [
+    '552 5.2.2 <user1> full',
+    '451 4.3.0 <user2> Temporary internal error',
+    '552 5.2.3 <user3> large',
+    '250 2.1.5 OK',
+    '552 5.2.2 <user1+detail> full',
+  ]);
+  assert.equal(said.data.length, 1);
+  assert.deepEqual(asked.slice(0, 2), ['user1 undefined undefined', 'user2 undefined undefined']);
+  assert.ok(events.some((e) => e.kind === 'lookup-failed' && e.reason === 'no figure'));
+  const later = await dialogue(store, names.slice(0, 1), { quotaFullTempfail: true });
+  assert.deepEqual(later.rcpt, ['452 4.2.2 <user1> full']);
 });

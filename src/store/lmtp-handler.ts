@@ -17,6 +17,7 @@ import { messageIdOf } from './message-id.ts';
 import type { ProxyTransaction, StoreProxy } from './proxy/proxy.ts';
 import * as replies from './replies.ts';
 import { mailboxText, traceFields } from './trace.ts';
+import type { Begun, Transfers } from './transfers.ts';
 import type { DeliveryAddress } from './trace.ts';
 import { errorText } from '../mail/error-text.ts';
 
@@ -29,7 +30,7 @@ export interface StoreHandlerOptions {
   readonly recipientDelimiter?: string;
   /** Dovecot's `quota_full_tempfail`: 452 4.2.2 instead of 552 5.2.2. */
   readonly quotaFullTempfail?: boolean;
-  /** Dovecot's `lmtp_user_concurrency_limit`: deliveries under way at one time for one user. Default 0, no limit. */
+  /** Dovecot's `lmtp_user_concurrency_limit`: recipients at one time that are one user, over all open transactions. Default 0, no limit. */
   readonly userConcurrencyLimit?: number;
   /** Decides for each recipient what becomes of a message; without one all mail goes into the INBOX. */
   readonly filter?: DeliveryFilter;
@@ -39,6 +40,8 @@ export interface StoreHandlerOptions {
   readonly addReceived?: boolean;
   /** Hands on the mail of users whose entry names another server; without one they are put off. */
   readonly proxy?: StoreProxy;
+  /** Repeats of what was handed over before are answered without storing a second copy. */
+  readonly transfers?: Transfers;
   /** Told of each delivery and each failed lookup; must not throw. */
   readonly onEvent?: (event: StoreEvent) => void;
   readonly nowMs?: () => number;
@@ -53,12 +56,14 @@ interface Accepted {
   /** The address as replies show it. */
   readonly shown: string;
   readonly session: string;
+  /** What the client named the transfer to this recipient. */
+  readonly transfer: string | undefined;
 }
 
 /** State that all transactions of a handler share. */
 interface Shared {
   readonly options: StoreHandlerOptions;
-  /** Deliveries under way by user name, kept only where there is a limit. */
+  /** Recipients of open transactions by user name, kept only where there is a limit. */
   readonly busy: Map<string, number>;
 }
 
@@ -68,7 +73,7 @@ export function createStoreHandler(options: StoreHandlerOptions): LmtpHandler {
   return {
     begin: (client, sender, params) => {
       const proxied = options.proxy?.begin(client, sender, params);
-      return Promise.resolve(transaction(shared, client, sender, params.declaredSize, proxied));
+      return Promise.resolve(transaction(shared, client, sender, params, proxied));
     },
   };
 }
@@ -77,7 +82,7 @@ function transaction(
   shared: Shared,
   client: LmtpClientFacts,
   sender: ReversePath,
-  declaredSize: number | undefined,
+  { declaredSize, transfer }: Parameters<LmtpHandler['begin']>[2],
   proxied: ProxyTransaction | undefined,
 ): LmtpTransaction {
   const { directory, recipientDelimiter = '+' } = shared.options;
@@ -89,14 +94,19 @@ function transaction(
     position: number,
     answer: DirectoryAnswer,
     detail: string | undefined,
-    orcpt: string | undefined,
+    { orcpt, transferNumber }: Recipient,
   ): Reply {
     const shown = mailboxText(address);
     const session = sessionOf(client, position);
     switch (answer.kind) {
       case 'found': {
         const recipient = { address, user: answer.user, ...(detail === undefined ? {} : { detail }) };
-        accepted.set(position, { recipient, orcpt, key: recipientKey(address), shown, session });
+        const key = recipientKey(address);
+        const name =
+          transfer === undefined || transferNumber === undefined
+            ? undefined
+            : `${transfer}/${transferNumber}/${key}`;
+        accepted.set(position, { recipient, orcpt, key, shown, session, transfer: name });
         return replies.recipientOk;
       }
       case 'unknown':
@@ -130,7 +140,7 @@ function transaction(
 
   return {
     async rcpt(recipient: Recipient) {
-      const { address, orcpt } = recipient;
+      const { address } = recipient;
       const position = commands++;
       const { base, detail } = splitDetail(address, recipientDelimiter);
       let answer: DirectoryAnswer;
@@ -149,9 +159,14 @@ function transaction(
           return proxied.rcpt({ position, recipient, suffix, target, shown, session });
         answer = { kind: 'unavailable', reason: 'the user is held by another server, and there is no proxy' };
       }
-      const reply = judge(address, position, answer, detail, orcpt);
+      const reply = judge(address, position, answer, detail, recipient);
       const a = accepted.get(position);
-      return a === undefined ? reply : ((await noRoomFor(a)) ?? reply);
+      if (a === undefined) return reply;
+      const full = await noRoomFor(a);
+      if (full !== undefined) return full;
+      if (admit(shared, a.recipient.user.username)) return reply;
+      accepted.delete(position);
+      return replies.tooManyDeliveries(a.shown);
     },
     async deliver(content, positions, signal) {
       const asked = positions.map((position) => accepted.get(position));
@@ -163,6 +178,7 @@ function transaction(
     },
     end() {
       proxied?.end();
+      for (const a of accepted.values()) leave(shared, a.recipient.user.username);
       accepted.clear();
     },
   };
@@ -195,26 +211,57 @@ async function deliverTo(
   // A repeated RCPT is stored once and its reply given again, address and session included, as Dovecot does.
   const distinct = new Map<string, Accepted>();
   for (const a of asked) if (a !== undefined && !distinct.has(a.key)) distinct.set(a.key, a);
-  const admitted: Accepted[] = [];
+  const admitted = [...distinct.values()];
   const answers = new Map<string, Reply>();
-  for (const a of distinct.values()) {
-    if (admit(shared, a.recipient.user.username)) admitted.push(a);
-    else answers.set(a.key, replies.tooManyDeliveries(a.shown));
-  }
+  const begun: (Extract<Begun, { kind: 'new' }> | undefined)[] = [];
   try {
-    const filed = await storeAll(shared, client, sender, asked.length, admitted, content, signal);
+    const fresh = await withoutRepeats(shared, admitted, begun, answers);
+    const filed = await storeAll(shared, client, sender, asked.length, fresh, content, signal);
     const messageId = shared.options.onEvent === undefined ? undefined : await messageIdOf(content, signal);
-    admitted.forEach((a, i) => {
+    fresh.forEach((a, i) => {
       const end = filed[i] ?? { fate: { kind: 'unavailable', reason: 'no outcome' }, folder: 'INBOX' };
       answers.set(a.key, replyTo(shared, a, end));
+      begun[i]?.end(end.fate.kind === 'stored');
+      begun[i] = undefined;
       shared.options.onEvent?.(eventOf(client, a, end, messageId, content.size, shared.options));
     });
   } finally {
-    for (const a of admitted) leave(shared, a.recipient.user.username);
+    for (const one of begun) one?.end(false);
   }
   return asked.map(
     (a) => (a === undefined ? undefined : answers.get(a.key)) ?? replies.temporaryError('unknown'),
   );
+}
+
+/**
+ * Answers those who have the message from an earlier attempt; gives the others, each with its place in the journal. In the order of
+ * their names, so that two transactions never wait for each other.
+ */
+async function withoutRepeats(
+  { options }: Shared,
+  admitted: readonly Accepted[],
+  begun: (Extract<Begun, { kind: 'new' }> | undefined)[],
+  answers: Map<string, Reply>,
+): Promise<readonly Accepted[]> {
+  const { transfers } = options;
+  if (transfers === undefined || admitted.every((a) => a.transfer === undefined)) return admitted;
+  const fresh: Accepted[] = [];
+  const ordered = admitted.toSorted((a, b) => ((a.transfer ?? '') < (b.transfer ?? '') ? -1 : 1));
+  for (const a of ordered) {
+    if (a.transfer === undefined) {
+      fresh.push(a);
+      begun.push(undefined);
+      continue;
+    }
+    const one = await transfers.begin(a.transfer, a.session);
+    if (one.kind === 'stored') {
+      answers.set(a.key, replies.saved(a.shown, one.session));
+      continue;
+    }
+    begun.push(one);
+    fresh.push({ ...a, recipient: { ...a.recipient, announce: (token) => one.announce(token) } });
+  }
+  return fresh;
 }
 
 async function storeAll(
@@ -310,7 +357,7 @@ function toldOutcome(fate: Fate, options: StoreHandlerOptions): DeliveryEvent['o
   }
 }
 
-/** Counts a delivery for the user in, unless the limit is reached. */
+/** Counts a recipient in, unless the limit of its user is reached: from RCPT to the end of the transaction, as Dovecot does. */
 function admit({ options, busy }: Shared, username: string): boolean {
   const limit = options.userConcurrencyLimit ?? 0;
   if (limit === 0) return true;

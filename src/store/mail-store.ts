@@ -18,6 +18,11 @@ export interface StoreRecipient {
    * Default `refuse`: the outcome is `no-folder`.
    */
   readonly missingFolder?: 'refuse' | 'create' | 'create-and-subscribe';
+  /**
+   * Told, before the message becomes visible, where it will be; it does not before this has resolved. Rejecting keeps it from being
+   * stored. A driver that cannot say so beforehand does not call it.
+   */
+  readonly announce?: (token: string) => Promise<void>;
 }
 
 export interface StoreDelivery {
@@ -55,5 +60,7 @@ export interface MailStore {
     folder: string | undefined,
     declaredBytes: number | undefined,
   ): Awaitable<NoRoom | undefined>;
+  /** Is a message where a token of {@link StoreRecipient.announce} says? Absent where no driver gives tokens. */
+  holds?(token: string): boolean | Promise<boolean>;
   close(): Promise<void>;
 }

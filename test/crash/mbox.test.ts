@@ -64,7 +64,7 @@ test(`${rounds} times kill -9 under load: the mbox files hold all that was ackno
     }
   }
   t.diagnostic(`${acknowledged} acknowledged, ${unacknowledged} stored without answer, ${cut} cut off`);
-  assert.ok(acknowledged > 150, `only ${acknowledged} deliveries were acknowledged`);
+  assert.ok(acknowledged > 50, `only ${acknowledged} deliveries were acknowledged`);
   assert.ok(unacknowledged + cut > 0, 'no round was cut in the middle of a delivery');
 });
 

@@ -5,6 +5,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { detailFilter } from '../../src/store/detail-filter.ts';
 import type { DeliveryAddress } from '../../src/store/trace.ts';
+import { lmtpTalk, type LmtpTalk } from '../support/lmtp-talk.ts';
 import { needsRoot } from '../support/peers.ts';
 import { temporaryFolder, until } from '../support/process.ts';
 import { mailOwner, startPair, type StorePair } from '../support/store-pair.ts';
@@ -259,6 +260,43 @@ for (const deliveryAddress of ['none', 'final', 'original'] as const satisfies r
     });
   }
 }
+
+test('the limit of deliveries at one time counts from RCPT to the end of the transaction', {
+  skip,
+  timeout: 60_000,
+}, async (t) => {
+  const folder = temporaryFolder('folders');
+  t.after(() => folder.remove());
+  const pair = await startPair(folder.path, 'lmtp_user_concurrency_limit = 1', {
+    users: ['alice', 'bob'],
+    handler: { userConcurrencyLimit: 1 },
+  });
+  t.after(() => pair.stop());
+  const said: string[][] = [];
+  for (const socket of [pair.ours.socket, pair.theirs.lmtpSocket]) {
+    const a = await lmtpTalk(socket);
+    const b = await lmtpTalk(socket);
+    const replies: string[] = [];
+    const say = async (talk: LmtpTalk, line: string): Promise<void> =>
+      void replies.push(...(await talk.say(line)));
+    for (const line of [
+      'MAIL FROM:<>',
+      'RCPT TO:<alice@x.test>',
+      'RCPT TO:<alice@x.test>',
+      'RCPT TO:<bob@x.test>',
+    ])
+      await say(a, line);
+    for (const line of ['MAIL FROM:<>', 'RCPT TO:<alice+x@x.test>', 'RSET']) await say(b, line);
+    await say(a, 'DATA');
+    for (const line of ['MAIL FROM:<>', 'RCPT TO:<bob@x.test>']) await say(b, line);
+    replies.push(...(await a.say('.', 2)).map((r) => r.replace(/> \S+ Saved/, '> SESSION Saved')));
+    for (const line of ['RCPT TO:<bob@x.test>', 'RCPT TO:<alice@x.test>']) await say(b, line);
+    await Promise.all([a.close(), b.close()]);
+    said.push(replies);
+  }
+  assert.deepEqual(said[0], said[1]);
+  assert.equal(said[0]?.filter((r) => r.includes('Too many concurrent')).length, 3);
+});
 
 /** The same message to both; replies with the session's id made equal, ours first. */
 async function both(

@@ -192,7 +192,7 @@ const cases: Readonly<Record<string, Case>> = {
   'errors_copy': {
     main: [
       'errors_copy = s@a.test  copy@a.test,two@a.test : \\',
-      '"^(.*)@b\\\\\\\\.test\\\\\\$" ${1}-copy@a.test : *@c.test ${local_part}.${domain}@a.test,one-${1}@a.test,nought-${length_3:$0}@a.test : *er@e.test w-${1}@a.test : skipped@d.test',
+      '"^(.*)@b\\\\\\\\.test\\\\\\$" ${1}-copy@a.test : *@c.test ${local_part}.${domain}@a.test,one-${1}@a.test,nought-${length_3::$0}@a.test : *er@e.test w-${1}@a.test : skipped@d.test',
     ].join('\n'),
     async act(_, seen) {
       await seen.letter(['bad@ok.test'], 7);

@@ -133,6 +133,7 @@ export async function startEdge({
       ...(options.bounce_message_text === undefined ? {} : { extraText: options.bounce_message_text }),
     },
     ...(freezeTell === undefined ? {} : { freezeTell }),
+    instance: storage.instance,
     maxParallelBatches: options.remote_max_parallel,
     emit(event) {
       if ('recipient' in event && silent(event.recipient)) return;

@@ -207,7 +207,7 @@ export function createMessageSink(parts: EdgeParts, incoming: Incoming, writer: 
           body: arriving.envelope.body,
           pipelined: incoming.pipelined,
           receiveMs: Date.now() - incoming.facts.receivedAtMs,
-          ...(logItems.has('subject') ? { subject: subjectOf(headers()) } : {}),
+          ...(logItems.has('subject') ? { subject: subjectOf(headers(), parts.options.check_rfc2047_length) } : {}),
           // As they came: rewriting does not change what is logged here.
           recipients: incoming.recipients.map((r) => r.address),
         },
@@ -447,7 +447,7 @@ function createdId(
 }
 
 /** The Subject field as `subject` logs it: words of RFC 2047 decoded. */
-function subjectOf(fields: readonly HeaderField[]): string | undefined {
+function subjectOf(fields: readonly HeaderField[], checkLength: boolean): string | undefined {
   const field = findHeader(fields, 'subject');
-  return field === undefined ? undefined : decodeRfc2047(headerBody(field).trim(), 'UTF-8');
+  return field === undefined ? undefined : decodeRfc2047(headerBody(field).trim(), 'UTF-8', checkLength);
 }

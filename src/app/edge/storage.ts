@@ -1,4 +1,6 @@
 /** The spool and the hints of a folder, shared by the edges of one process. */
+import { randomBytes } from 'node:crypto';
+import { existsSync, linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { openLmdbHints } from '../../hints/drivers/lmdb.ts';
 import type { Hints } from '../../hints/hints.ts';
@@ -8,6 +10,8 @@ import type { Spool } from '../../spool/spool.ts';
 export interface Storage {
   readonly spool: Spool;
   readonly hints: Hints;
+  /** A name of the spool that no other has, the same for ever. */
+  readonly instance: string;
   /** Gives up one use; the last one closes. */
   close(): Promise<void>;
 }
@@ -29,10 +33,11 @@ export function sharedStorage(): OpenStorage {
     opened.set(spoolDirectory, shared);
     shared.uses++;
     shared.listener.problem = problem;
-    const { spool, hints } = shared;
+    const { spool, hints, instance } = shared;
     return {
       spool,
       hints,
+      instance,
       async close() {
         if (--shared.uses > 0) return;
         opened.delete(spoolDirectory);
@@ -46,6 +51,7 @@ export function sharedStorage(): OpenStorage {
 interface Shared {
   readonly spool: Spool;
   readonly hints: Hints;
+  readonly instance: string;
   /** The newest edge's logs. */
   readonly listener: { problem: (text: string) => void };
   uses: number;
@@ -58,5 +64,31 @@ function openShared(spoolDirectory: string, problem: (text: string) => void): Sh
     onCorrupt: (id, error) => listener.problem(`${id} cannot be read and is left alone: ${error.message}`),
   });
   const hints = openLmdbHints({ directory: path.join(spoolDirectory, 'hints') });
-  return { spool, hints, listener, uses: 0 };
+  return { spool, hints, instance: instanceOf(spoolDirectory), listener, uses: 0 };
+}
+
+/** Made with the spool. Of two processes that make it at once, one's name stands. */
+function instanceOf(spoolDirectory: string): string {
+  const file = path.join(spoolDirectory, 'instance');
+  for (;;) {
+    const existed = existsSync(file);
+    const found = existed ? readFileSync(file, 'latin1').trim() : '';
+    if (/^[0-9a-f]{32}$/.test(found)) return found;
+    const fresh = `${file}.${process.pid}`;
+    writeFileSync(fresh, `${randomBytes(16).toString('hex')}\n`, { mode: 0o640, flush: true });
+    // One that is there and holds no name is broken: it is replaced. One that came meanwhile is another process's, and stands.
+    if (!linked(fresh, file) && existed) renameSync(fresh, file);
+    rmSync(fresh, { force: true });
+  }
+}
+
+/** False where the file is there already. */
+function linked(fresh: string, file: string): boolean {
+  try {
+    linkSync(fresh, file);
+    return true;
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'EEXIST') return false;
+    throw error;
+  }
 }

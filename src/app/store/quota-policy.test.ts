@@ -85,6 +85,7 @@ test('fields of the user take the place of the options of their name and number'
       user('bad', { quota_rule: '*:bytes=1X' }),
       user('odd', { quota: 'dict:x' }),
       user('large', { quota_max_mail_size: 'x' }),
+      user('two', { quota2: 'maildir:x' }),
     ]),
     [
       'stored 1000 0 Trash 2048 full',
@@ -95,6 +96,7 @@ test('fields of the user take the place of the options of their name and number'
       'quota_rule: "*:bytes=1X": bytes: "X" is not a unit',
       'quota: "dict" cannot count here, only maildir or count',
       'quota_max_mail_size: "x" is not a size',
+      'quota2: a second quota of a user is not supported',
     ],
   );
 });

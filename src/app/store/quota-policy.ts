@@ -61,6 +61,8 @@ export function quotaPolicies(
   return (user) => {
     const own = Object.keys(user.extra).some((field) => field.startsWith('quota'));
     if (forAll !== undefined && !own) return forAll;
+    if (user.extra['quota2'] !== undefined)
+      return { kind: 'unavailable', reason: 'quota2: a second quota of a user is not supported' };
     const texts = withOwn(common, user.extra);
     return constant ? read(texts) : expandAll(texts, common, user, program, read);
   };

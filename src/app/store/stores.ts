@@ -13,6 +13,7 @@ import { listenEverywhere } from './listeners.ts';
 import { openMailStore } from './mail-store.ts';
 import { withStoreQuota } from './quota.ts';
 import { openProxy } from './proxy.ts';
+import { openTransfers } from './transfers.ts';
 
 export interface RunningStore {
   readonly name: string;
@@ -42,6 +43,7 @@ async function startStore(instance: StoreInstance, program: Program, logs: Logs)
   const directory = openDirectory(instance, program, logs);
   const plain = openMailStore(instance, program, (text) => logs.main(logText(`${instance.name}: ${text}`)));
   const store = withStoreQuota(plain, instance, program, logs);
+  const transfers = await openTransfers(instance, program.main.spoolDirectory, store, log);
   const listening: string[] = [];
   const proxy = openProxy(instance, hostname, listening, logs);
   const handler = createStoreHandler({
@@ -52,6 +54,7 @@ async function startStore(instance: StoreInstance, program: Program, logs: Logs)
     recipientDelimiter: o.recipient_delimiter,
     quotaFullTempfail: o.quota_full_tempfail,
     ...deliveryOptions(instance),
+    ...(transfers === undefined ? {} : { transfers: transfers.transfers }),
     onEvent: (event) => {
       for (const line of formatStoreEvent(event, process.pid)) logs.main(logText(line));
     },
@@ -62,6 +65,7 @@ async function startStore(instance: StoreInstance, program: Program, logs: Logs)
       greeting: o.login_greeting,
       limits: { maxMessageOctets: o.message_size_limit, idleTimeoutMs: o.idle_timeout },
       smtputf8: o.smtputf8,
+      transfers: transfers !== undefined,
       dsn: o.dsn_parameters ? 'unoffered' : false,
       onIncident: (incident) => log(incidentText(incident)),
     },
@@ -86,6 +90,7 @@ async function startStore(instance: StoreInstance, program: Program, logs: Logs)
         clearTimeout(late);
         await proxy.close();
         await store.close();
+        await transfers?.close();
         await directory.close();
       }));
     },

@@ -23,6 +23,8 @@ const none: GenericOptions = {
   rcpt_include_affixes: false,
   return_path: undefined,
   return_path_add: false,
+  transport_filter: undefined,
+  transport_filter_timeout: 300_000,
 };
 
 function sourceOf(text: string): MessageSource {
@@ -60,6 +62,7 @@ async function atHand(): Promise<DeliveryAtHand> {
     return {
       position,
       task: position,
+      key: '',
       before: { kind: 'pending', nextAttemptAtMs: 0, attempts: 0 } as const,
       recipient,
       who: { position, address: recipient.address, logAsLocal: false },

@@ -25,6 +25,8 @@ export type GenericOptions = Pick<
   | 'rcpt_include_affixes'
   | 'return_path'
   | 'return_path_add'
+  | 'transport_filter'
+  | 'transport_filter_timeout'
 >;
 
 /** Is there anything for {@link applyGeneric} to do? */
@@ -40,7 +42,8 @@ export function changesAnything(o: GenericOptions, rewriting: readonly RewriteRu
     o.message_size_limit !== undefined ||
     o.rcpt_include_affixes ||
     o.return_path !== undefined ||
-    o.return_path_add
+    o.return_path_add ||
+    o.transport_filter !== undefined
   );
 }
 

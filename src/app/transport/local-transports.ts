@@ -3,6 +3,7 @@ import type { TransportInstance } from '../../config/model.ts';
 
 import type { RecipientOutcome } from '../../mail/outcome.ts';
 import { splitList } from '../../mail/list-text.ts';
+import type { MessageSource } from '../../mail/message-source.ts';
 import { logText } from '../../observe/log-text.ts';
 import type { ConfiguredTransport, DeliveryAtHand } from '../../queue/context.ts';
 import { parseRewriteRule, type RewriteRule } from '../../rewrite/rules.ts';
@@ -12,7 +13,9 @@ import type { Transport } from '../../transport/transport.ts';
 import { type AppendfileInstance, deliverToFile } from './appendfile.ts';
 import { type AutoreplyInstance, deliverReply, type ReplySurroundings } from './autoreply.ts';
 import { DeliveryStop } from './expand-options.ts';
+import { filtered } from './filter.ts';
 import { applyGeneric, changesAnything } from './generic.ts';
+import { identityFor } from './local-user.ts';
 import { deliverToPipe, type PipeInstance } from './pipe.ts';
 
 export interface LocalSurroundings extends ReplySurroundings {
@@ -40,12 +43,42 @@ export function makeLocal(t: LocalInstance, around: LocalSurroundings): Configur
 }
 
 /** Generic options around a transport with a peer; nothing where none is set. */
-export function withGeneric(t: TransportInstance, made: ConfiguredTransport): ConfiguredTransport {
+export function withGeneric(
+  t: TransportInstance,
+  made: ConfiguredTransport,
+  neverUsers: readonly string[],
+): ConfiguredTransport {
   if (!changesAnything(t.options, rewriteRules(t))) return made;
   return {
     ...made,
-    deliver: generic(t, ({ batch }, signal) => made.transport.deliver(batch, signal)),
+    deliver: generic(t, async (delivery, signal) => {
+      const message = await throughFilter(t, delivery, neverUsers, signal);
+      return made.transport.deliver({ ...delivery.batch, message }, signal);
+    }),
   };
+}
+
+/** `transport_filter`, whose command runs as the user of the transport or router. */
+async function throughFilter(
+  t: TransportInstance,
+  delivery: DeliveryAtHand,
+  neverUsers: readonly string[],
+  signal: AbortSignal,
+): Promise<MessageSource> {
+  const o = t.options;
+  const { batch, scope } = delivery;
+  if (o.transport_filter === undefined || o.transport_filter === '') return batch.message;
+  const identity = await identityFor(t.name, o, batch.delivery?.user, scope, neverUsers);
+  return filtered(
+    {
+      transport: t.name,
+      command: o.transport_filter,
+      timeoutMs: o.transport_filter_timeout,
+      identity,
+    },
+    delivery,
+    signal,
+  );
 }
 
 function generic(t: TransportInstance, inner: Deliver): Deliver {

@@ -18,7 +18,7 @@ export const deliveryMainOptions = {
   bounce_sender_authentication: { type: 'string', default: undefined, status: { ignored: 'noClientAuth' } },
   check_log_inodes: { type: 'integer', default: '100', status: 'works' },
   check_log_space: { type: 'kilobytes', default: '10M', status: 'works' },
-  check_rfc2047_length: { type: 'boolean', default: true, status: { refused: 'headerEdit' } },
+  check_rfc2047_length: { type: 'boolean', default: true, status: 'works' },
   check_spool_inodes: { type: 'integer', default: '100', status: 'works' },
   check_spool_space: { type: 'kilobytes', default: '10M', status: 'works' },
   delay_warning: { type: 'time-list', default: '1d', status: { only: ['', '0s'], refused: 'delayWarning' } },

@@ -12,6 +12,6 @@ export const storeLmtpOptions = {
     status: 'works',
   },
   lmtp_add_received_header: { type: 'boolean', default: true, status: 'works' },
-  /** Deliveries under way at one time for one user; 0 for no limit. */
+  /** Recipients that are one user, over all open transactions; 0 for no limit. */
   lmtp_user_concurrency_limit: { type: 'integer', default: '0', status: 'works' },
 } as const;

@@ -3,7 +3,7 @@
  * Types and defaults are those of Exim 4.96 (`exim -bP`); see table.ts for what the columns mean.
  */
 export const smtpOptions = {
-  address_retry_include_sender: { type: 'boolean', default: true, status: { refused: 'transport' } },
+  address_retry_include_sender: { type: 'boolean', default: true, status: { ignored: 'ownTimes' } },
   allow_localhost: { type: 'boolean', default: false, status: 'works' },
   authenticated_sender: {
     type: 'string',
@@ -26,7 +26,7 @@ export const smtpOptions = {
     status: { ignored: 'noTlsClient' },
   },
   data_timeout: { type: 'time', default: '5m', status: 'works' },
-  delay_after_cutoff: { type: 'boolean', default: true, status: { refused: 'transport' } },
+  delay_after_cutoff: { type: 'boolean', default: true, status: 'works' },
   dkim_canon: { type: 'string', default: undefined, expand: true, status: { refused: 'dkim' } },
   dkim_domain: { type: 'list', default: undefined, expand: true, status: { refused: 'dkim' } },
   dkim_hash: { type: 'string', default: 'sha256', expand: true, status: { refused: 'dkim' } },

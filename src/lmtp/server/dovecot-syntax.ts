@@ -12,7 +12,9 @@ const domainPattern = '[A-Za-z0-9_-]+(?:\\.[A-Za-z0-9_-]+)*';
 /** `<.user@example.test>`: dots anywhere in an unquoted local part, which is shown in quotes then. */
 const dotted = new RegExp(`^<((?:${atext}|\\.)+)(@[!-=?-~]*)?>(?=$| )`);
 /** A path between brackets, with nothing that could hide its end. */
-const bracketed = /^<[^\s">]*>(?=$| )/;
+const brackets = `^<(?:${quotedString}|(?!"))[^\\s>]*>`;
+const bracketed = new RegExp(`${brackets}(?=$| )`);
+const bracketedAndMore = new RegExp(`${brackets}[^ ]`);
 
 /**
  * Reads once more a command whose path was refused; undefined where Dovecot refuses it too. In MAIL a broken address in
@@ -40,8 +42,8 @@ export function withoutSender(operand: string, grammar: Grammar): Command | unde
     : parseCommand(`MAIL FROM:<>${operand.slice(broken[0].length)}`, grammar);
 }
 
-const route = new RegExp(`^(?:@${domainPattern},)*@${domainPattern}:`);
 const localPart = new RegExp(`^(?:${quotedString}|(?:${atext}|\\.)+)`);
+const unquotable = /^"(?:[ !#-\[\]-~]|\\[ -~])*[^ -~]/;
 const domainText = new RegExp(`^(?:${domainPattern}|\\[[^\\[\\]\\\\ ]*\\])`);
 
 /** The fault in a path, read from left to right; undefined where Dovecot finds none. */
@@ -50,23 +52,21 @@ export function pathFault(verb: 'MAIL' | 'RCPT', operand: string): string | unde
   if (/^[ \t]/.test(operand)) return 'Unexpected whitespace before path';
   if (!operand.startsWith('<')) return "Missing '<' at beginning of path";
   // A broken sender is passed over as a whole before it is looked into.
-  if (verb === 'MAIL' && /^<[^\s">]*>[^ ]/.test(operand)) return 'Invalid character in path';
+  if (verb === 'MAIL' && bracketedAndMore.test(operand)) return 'Invalid character in path';
   let rest = operand.slice(1);
   if (rest.startsWith('>')) return 'Null path not allowed';
   if (rest.startsWith('@')) {
-    const hops = route.exec(rest);
-    if (hops === null)
-      return new RegExp(`^@${domainPattern}`).test(rest)
-        ? "Missing ':' at end of source route"
-        : "Missing domain after '@' in source route";
-    rest = rest.slice(hops[0].length);
+    const route = routeEnd(rest);
+    if (typeof route === 'string') return route;
+    rest = rest.slice(route);
   }
   const local = localPart.exec(rest);
-  if (local === null)
-    return rest.startsWith('"') ? 'Premature end of quoted string' : 'Invalid character in localpart';
+  if (local === null) {
+    if (!rest.startsWith('"')) return 'Invalid character in localpart';
+    return unquotable.test(rest) ? 'Invalid character in quoted string' : 'Premature end of quoted string';
+  }
   rest = rest.slice(local[0].length);
-  if (/^[\x80-\xff]/.test(rest) || (verb === 'MAIL' && /^[^@>]/.test(rest)))
-    return 'Invalid character in localpart';
+  if (verb === 'MAIL' && /^[^@>]/.test(rest)) return 'Invalid character in localpart';
   if (rest.startsWith('@')) {
     rest = rest.slice(1);
     if (rest === '' || rest.startsWith('>')) return "Missing domain after '@'";
@@ -75,11 +75,27 @@ export function pathFault(verb: 'MAIL' | 'RCPT', operand: string): string | unde
     if (domain[0].startsWith('[') && !isLiteral(domain[0])) return 'Invalid address literal';
     rest = rest.slice(domain[0].length);
     if (rest.startsWith('..')) return 'Empty sub-domain';
-    if (/^[.\x80-\xff]/.test(rest)) return 'Invalid character in domain';
+    if (rest.startsWith('.')) return 'Invalid character in domain';
   }
   if (!rest.startsWith('>')) return "Missing '>' at end of path";
   return /^>(?: |$)/.test(rest) ? undefined : 'Invalid character in path';
 }
+
+/** Where a source route ends (`@one.test,@two.test:`), or what is wrong with it. */
+function routeEnd(text: string): number | string {
+  let at = 0;
+  for (;;) {
+    const domain = hop.exec(text.slice(at));
+    at += domain?.[0].length ?? 0;
+    if (domain === null || text[at] === '.') return "Missing domain after '@' in source route";
+    if (text[at] === ':') return at + 1;
+    if (text[at] !== ',') return "Missing ':' at end of source route";
+    at++;
+    if (text[at] !== '@') return "Missing '@' after ',' in source route";
+  }
+}
+
+const hop = new RegExp(`^@${domainPattern}`);
 
 /** An address literal that Dovecot can read. */
 export function isLiteral(domain: string): boolean {
@@ -97,7 +113,12 @@ export function parameterFault(word: string): string | undefined {
   return undefined;
 }
 
-/** The argument of VRFY and NOOP: one atom or quoted string (RFC 5321 §4.1.2). */
-export function isOneString(argument: string): boolean {
-  return new RegExp(`^(?:${atext}+|${quotedString})$`).test(argument);
+const oneString = new RegExp(`^(?:${atext}+|${quotedString})$`);
+
+/** What is wrong with the argument of VRFY or NOOP, one atom or quoted string (RFC 5321 §4.1.2); undefined where nothing is. */
+export function stringFault(argument: string): string | undefined {
+  if (oneString.test(argument)) return undefined;
+  if (!argument.startsWith('"') || new RegExp(`^${quotedString}`).test(argument))
+    return 'Invalid character in string';
+  return unquotable.test(argument) ? 'Invalid character in quoted string' : 'Premature end of quoted string';
 }

@@ -21,6 +21,7 @@ function lhloReply(s: SessionState): Reply {
   if (s.limits.maxMessageOctets > 0) extensions.push(`SIZE ${s.limits.maxMessageOctets}`);
   if (s.options.smtputf8 === true) extensions.push('SMTPUTF8');
   if (s.startTls !== undefined && s.client.tls === undefined) extensions.push('STARTTLS');
+  if (s.options.transfers === true) extensions.push('XTRANSFER');
   const room = maxReplyOctets - 6 - extensions.reduce((octets, line) => octets + line.length + 6, 0);
   let name = s.options.hostname.slice(0, room);
   if (s.trusted) {

@@ -78,6 +78,11 @@ export interface LmtpServerOptions {
   readonly dsn?: boolean | 'unoffered';
   /** Take and offer SMTPUTF8 (RFC 6531). Default false: octets above 127 in a command are refused, as in Dovecot. */
   readonly smtputf8?: boolean;
+  /**
+   * Take and offer XTRANSFER, Mailchute's own: MAIL names the message, RCPT the recipient, and the handler answers a repeat of
+   * what it has stored without storing it again. Default false.
+   */
+  readonly transfers?: boolean;
   onIncident?(incident: LmtpIncident): void;
 }
 

@@ -13,7 +13,7 @@ import {
 import type { Command } from '../../protocol/grammar.ts';
 import { Receiver, type CommandFault } from '../../protocol/receiver.ts';
 import { newClient, type LmtpPeer } from './client.ts';
-import { isOneString } from './dovecot-syntax.ts';
+import { stringFault } from './dovecot-syntax.ts';
 import type { LmtpHandler } from './handler.ts';
 import { lhlo } from './lhlo.ts';
 import { defaultLimits, type LmtpServerOptions } from './options.ts';
@@ -27,6 +27,8 @@ import {
   contentFault,
   data,
   mail,
+  mailGiven,
+  mailNeeded,
   rcpt,
   refuseChunk,
   storageFailed,
@@ -71,6 +73,7 @@ export async function runLmtpSession(
       forward: true,
       size: limits.maxMessageOctets > 0,
       smtputf8: options.smtputf8 ?? false,
+      transfer: options.transfers ?? false,
       loosePath: false,
       unqualified: true,
       domainLiterals: true,
@@ -132,11 +135,7 @@ function command(s: SessionState, line: string): Next | Promise<Next> {
     const next = sayBad(s, line, one(500, '5.5.2', 'Invalid command syntax'));
     return /^bdat\b/i.test(line) ? 'close' : next;
   }
-  const bad = s.badCommands;
-  const next = dispatch(s, read, line);
-  // Only bad commands in a row count; one that waits for its handler is not bad.
-  if (s.badCommands === bad) s.badCommands = 0;
-  return next;
+  return dispatch(s, read, line);
 }
 
 function dispatch(s: SessionState, c: Command, line: string): Next | Promise<Next> {
@@ -153,16 +152,12 @@ function dispatch(s: SessionState, c: Command, line: string): Next | Promise<Nex
       return lhlo(s, c.argument);
     case 'RSET':
       endTransaction(s);
-      return say(s, one(250, '2.0.0', 'OK'));
+      return say(s, okay);
     case 'NOOP':
-      return c.argument === '' || isOneString(c.argument)
-        ? say(s, one(250, '2.0.0', 'OK'))
-        : sayBad(s, line, notOneString);
+      return c.argument === '' ? say(s, okay) : withString(s, line, c.argument, okay);
     case 'VRFY':
       if (c.argument === '') return sayBad(s, line, one(501, '5.5.4', 'Invalid parameters'));
-      return isOneString(c.argument)
-        ? say(s, one(252, '2.3.3', 'Try RCPT instead'))
-        : sayBad(s, line, notOneString);
+      return withString(s, line, c.argument, one(252, '2.3.3', 'Try RCPT instead'));
     case 'QUIT':
       say(s, one(221, '2.0.0', 'Bye'));
       return 'close';
@@ -179,6 +174,9 @@ function dispatch(s: SessionState, c: Command, line: string): Next | Promise<Nex
     case 'ETRN':
       return sayBad(s, line, wordCommandError({ kind: 'unknown-command' }));
     case 'error': {
+      // Dovecot looks at the order of commands before it looks into them.
+      if (c.of === 'RCPT' && s.transaction === undefined) return sayBad(s, line, mailNeeded);
+      if (c.of === 'MAIL' && s.transaction !== undefined) return sayBad(s, line, mailGiven);
       const reply = wordCommandError(c.error);
       if (c.error.kind === 'chunk-marker') {
         if (s.transaction !== undefined) s.transaction.chunkFailed = true;
@@ -193,7 +191,14 @@ function dispatch(s: SessionState, c: Command, line: string): Next | Promise<Nex
   }
 }
 
-const notOneString: Reply = one(501, '5.5.4', 'Invalid string parameter: Invalid character in string');
+const okay: Reply = one(250, '2.0.0', 'OK');
+
+function withString(s: SessionState, line: string, argument: string, reply: Reply): Next {
+  const fault = stringFault(argument);
+  return fault === undefined
+    ? say(s, reply)
+    : sayBad(s, line, one(501, '5.5.4', `Invalid string parameter: ${fault}`));
+}
 
 function commandFault(s: SessionState, fault: CommandFault): Next {
   switch (fault) {

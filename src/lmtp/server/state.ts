@@ -60,14 +60,20 @@ export function greeting(s: SessionState): Reply {
 
 /** Queues a reply. */
 export function say(s: SessionState, reply: Reply): Next {
+  s.badCommands = 0;
   s.link.write(formatBounded(reply));
   return 'command';
 }
 
-/** A command that was refused; too many in a row end the session (Dovecot's max_bad_commands). */
+/** A command that was refused; too many in a row with 500, 501 or 503 end the session, as in Dovecot. */
 export function sayBad(s: SessionState, command: string, reply: Reply): Next {
   report(s, { kind: 'bad-command', client: s.client.remoteAddress, command, reply: reply.lines[0] });
-  if (++s.badCommands <= s.limits.maxBadCommands) return say(s, reply);
+  const bad = reply.code === 500 || reply.code === 501 || reply.code === 503 ? s.badCommands + 1 : 0;
+  if (bad <= s.limits.maxBadCommands) {
+    say(s, reply);
+    s.badCommands = bad;
+    return 'command';
+  }
   say(s, one(421, '4.7.0', `${s.options.hostname} Too many invalid commands.`));
   return 'close';
 }

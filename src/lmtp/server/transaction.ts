@@ -11,7 +11,8 @@ import { ContentBuffer } from './content-buffer.ts';
 import { endTransaction, report, say, sayBad, type SessionState, type Transaction } from './state.ts';
 import { one, wordContentFault } from './wording.ts';
 
-const mailNeeded: Reply = one(503, '5.5.0', 'MAIL needed first');
+export const mailNeeded: Reply = one(503, '5.5.0', 'MAIL needed first');
+export const mailGiven: Reply = one(503, '5.5.0', 'MAIL already given');
 const noValidRecipients: Reply = one(503, '5.5.0', 'No valid recipients');
 const notTrusted: Reply = one(
   550,
@@ -21,7 +22,7 @@ const notTrusted: Reply = one(
 const chunkFailed: Reply = one(503, '5.5.0', 'Previous data chunk failed, issue RSET first');
 
 export async function mail(s: SessionState, sender: ReversePath, params: MailParams): Promise<Next> {
-  if (s.transaction !== undefined) return sayBad(s, 'MAIL', one(503, '5.5.0', 'MAIL already given'));
+  if (s.transaction !== undefined) return sayBad(s, 'MAIL', mailGiven);
   const max = s.limits.maxMessageOctets;
   if (max > 0 && params.declaredSize !== undefined && params.declaredSize > max) {
     return say(s, wordContentFault('too-big', s.limits));
@@ -57,9 +58,9 @@ export async function rcpt(s: SessionState, recipient: Recipient): Promise<Next>
 export function data(s: SessionState): Next {
   const t = s.transaction;
   if (t === undefined) return sayBad(s, 'DATA', mailNeeded);
-  if (t.chunkFailed) return say(s, chunkFailed);
+  if (t.chunkFailed) return sayBad(s, 'DATA', chunkFailed);
   if (t.content !== undefined) return sayBad(s, 'DATA', one(503, '5.5.0', 'Bad sequence of commands'));
-  if (t.accepted.length === 0) return say(s, noValidRecipients);
+  if (t.accepted.length === 0) return sayBad(s, 'DATA', noValidRecipients);
   t.content = newContent(s);
   s.reading = { kind: 'message', how: 'data', octets: 0, failure: undefined };
   say(s, one(354, undefined, 'OK'));

@@ -93,6 +93,7 @@ export function withQuota(store: MailStore, options: QuotaOptions): MailStore {
       return run.finally(() => running.delete(run));
     },
     check,
+    ...(store.holds === undefined ? {} : { holds: (token: string) => store.holds?.(token) ?? false }),
     async close() {
       closing = true;
       await Promise.allSettled(running);

@@ -2,6 +2,7 @@
 import { closeSync, linkSync, renameSync } from 'node:fs';
 import type { StoreDelivery, StoreOutcome } from '../../mail-store.ts';
 import type { Durability } from './durability.ts';
+import { errorText } from '../../../mail/error-text.ts';
 import { failureCode, failureOutcome } from './failure.ts';
 import type { Mailbox } from './mailbox.ts';
 import type { Lease } from './mailboxes.ts';
@@ -45,18 +46,24 @@ export async function storeGroup(work: Work, targets: readonly Target[]): Promis
 /** Answers the targets that still have no outcome. */
 async function storeLinked(work: Work, first: Target, others: readonly Target[]): Promise<readonly Target[]> {
   let file: MessageFile;
+  const names = new Map<Target, string>();
+  let silent: ReadonlySet<Target>;
   try {
-    file = await writeDurably(work, first);
+    ({ file, silent } = await writeDurably(work, first, others, names));
   } catch (error) {
     return [...(await afterFailedWrite(work, first, error)), ...others];
   }
   const placed: Target[] = [];
   const apart: Target[] = [];
   // Links come before the rename: once in new/, a mail reader may move the file away.
-  for (const other of others) linkInto(work, file, first, other, placed, apart);
+  for (const other of others)
+    if (!silent.has(other)) linkInto(work, file, first, other, names.get(other), placed, apart);
   try {
-    renameSync(file.path, first.lease.mailbox.fresh + file.name);
-    placed.push(first);
+    if (silent.has(first)) removeQuietly(file.path);
+    else {
+      renameSync(file.path, first.lease.mailbox.fresh + file.name);
+      placed.push(first);
+    }
   } catch (error) {
     removeQuietly(file.path);
     settle(work, first, failureOutcome(error, first.lease.mailbox.path), failureCode(error) === 'ENOENT');
@@ -66,22 +73,60 @@ async function storeLinked(work: Work, first: Target, others: readonly Target[])
   return apart;
 }
 
-async function writeDurably(work: Work, target: Target): Promise<MessageFile> {
+/** Writes for the first target and waits for the disk, and for the announcements of all: whose failed are `silent`. */
+async function writeDurably(
+  work: Work,
+  target: Target,
+  others: readonly Target[],
+  names: Map<Target, string>,
+): Promise<{ readonly file: MessageFile; readonly silent: ReadonlySet<Target> }> {
   const { mailbox } = target.lease;
   const trace = work.delivery.trace(target.position);
   const file =
     work.prepared === undefined
       ? await writeMessage(mailbox, trace, work.delivery.content, work.signal)
       : writePrepared(mailbox, trace, work.prepared);
+  const announced = announceAll(work, file, target, others, names);
+  let silent: ReadonlySet<Target> = nobody;
   try {
     const alone = work.prepared === undefined;
-    await work.durability.file({ fd: file.fd, device: mailbox.device, alone });
+    const durable = work.durability.file({ fd: file.fd, device: mailbox.device, alone });
+    if (announced === undefined) await durable;
+    else [silent] = await Promise.all([announced, durable]);
   } catch (error) {
     discardFile(file.fd, file.path);
     throw error;
   }
   closeSync(file.fd);
-  return file;
+  return { file, silent };
+}
+
+const nobody: ReadonlySet<Target> = new Set();
+
+/** Tells those who want to know it where the message will be; undefined where nobody does. */
+function announceAll(
+  work: Work,
+  file: MessageFile,
+  first: Target,
+  others: readonly Target[],
+  names: Map<Target, string>,
+): Promise<ReadonlySet<Target>> | undefined {
+  const tellers = [first, ...others].filter(
+    (t) => work.delivery.recipients[t.position]?.announce !== undefined,
+  );
+  if (tellers.length === 0) return undefined;
+  const silent = new Set<Target>();
+  const told = tellers.map(async (target) => {
+    const name = target === first ? file.name : sizedName(uniqueBase(), file.storedBytes, file.virtualBytes);
+    names.set(target, name);
+    try {
+      await work.delivery.recipients[target.position]?.announce?.(`${target.lease.mailbox.path}/${name}`);
+    } catch (error) {
+      silent.add(target);
+      settle(work, target, { kind: 'unavailable', reason: `journal of transfers: ${errorText(error)}` });
+    }
+  });
+  return Promise.all(told).then(() => silent);
 }
 
 /** A mailbox that is gone is opened again, once; every other fault is the target's outcome. */
@@ -103,6 +148,7 @@ function linkInto(
   file: MessageFile,
   first: Target,
   other: Target,
+  name: string | undefined,
   placed: Target[],
   apart: Target[],
 ): void {
@@ -112,7 +158,10 @@ function linkInto(
     return;
   }
   try {
-    linkSync(file.path, mailbox.fresh + sizedName(uniqueBase(), file.storedBytes, file.virtualBytes));
+    linkSync(
+      file.path,
+      mailbox.fresh + (name ?? sizedName(uniqueBase(), file.storedBytes, file.virtualBytes)),
+    );
     placed.push(other);
   } catch (error) {
     if (linkFaults.has(failureCode(error))) apart.push(other);

@@ -14,6 +14,7 @@ import { placeOfFolder } from './folder-path.ts';
 import type { Layout } from './folder-path.ts';
 import { groupCommit } from './group-commit.ts';
 import type { Place } from './mailbox.ts';
+import { holdsMessage } from './holds.ts';
 import { mailboxSet } from './mailboxes.ts';
 import { prepareContent } from './message-file.ts';
 import { subscribe } from './subscriptions.ts';
@@ -131,6 +132,7 @@ export function openMaildirStore(options: MaildirOptions): MailStore {
       running.add(run);
       return run.finally(() => running.delete(run));
     },
+    holds: holdsMessage,
     async close() {
       closing = true;
       cleaner.close();

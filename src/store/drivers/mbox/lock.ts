@@ -16,7 +16,7 @@ import { openFileLock, flockLock } from '../../../net/file-lock.ts';
 import { failureCode } from '../maildir/failure.ts';
 import type { Owner } from '../maildir/walk.ts';
 import type { Folder } from './folder.ts';
-import { unlinkIfThere } from './unlink.ts';
+import { createSideFile, unlinkIfThere } from './side-file.ts';
 
 export type LockKind = 'dotlock' | 'fcntl' | 'flock';
 
@@ -135,10 +135,8 @@ function tryDotlock(
   // Made apart and linked into place, so that it is never seen without its text, and holds over NFS. Names that begin with a
   // dot and end in .lock are no mailboxes to Dovecot. One name for all: what a crash leaves is replaced here.
   const post = folder.name(`.${name}.dotlock.lock`);
-  unlinkIfThere(post);
-  const fd = openSync(post, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o600);
+  const fd = createSideFile(post, owner);
   try {
-    if (owner !== undefined) fchownSync(fd, owner.uid, owner.gid);
     writeSync(fd, `${process.pid}:${os.hostname()}`);
     try {
       linkSync(post, lockFile);

@@ -371,8 +371,10 @@ test('a lock file that is old by the clock is taken away', () =>
 test('our lock is seen by other programs while we write, and theirs by us', () =>
   withStore({ lockTimeoutMs: 200, locks: ['fcntl'] }, async (s, { spool }) => {
     assert.deepEqual(await store(s, letter), stored);
-    // lockf of Perl's library would do as well: anything that takes fcntl(2)'s lock and holds it until its input ends.
-    const holder = spawn('perl', ['-e', perlLock, spool('alice')], { stdio: ['pipe', 'pipe', 'inherit'] });
+    // The lock of a process, as other programs take it.
+    const holder = spawn(process.execPath, ['--input-type=module', '-e', holdLock, spool('alice')], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
     assert.equal(String((await once(holder.stdout, 'data'))[0]), 'locked\n');
     assert.equal((await store(s, letter))?.kind, 'unavailable');
     const waiting = store(s, letter);
@@ -383,8 +385,10 @@ test('our lock is seen by other programs while we write, and theirs by us', () =
     assert.equal(messagesIn(spool('alice')).length, 2);
   }));
 
-const perlLock = `use Fcntl; open(F, '+<', $ARGV[0]) or die; my $l = pack('s s x![q] q q i x![q]', F_WRLCK, 0, 0, 0, 0);
-fcntl(F, F_SETLK, $l) or die; $| = 1; print "locked\\n"; <STDIN>;`;
+const holdLock = `import { openSync } from 'node:fs';
+import { fcntlLock } from '${new URL('../../../net/file-lock.ts', import.meta.url).href}';
+if (fcntlLock(openSync(process.argv[1], 'r+'))) console.log('locked');
+process.stdin.resume();`;
 
 function spawnAs(uid: number, command: string): void {
   execFileSync('/bin/sh', ['-c', command], { uid, gid: uid });

@@ -10,18 +10,17 @@ import { createHash } from 'node:crypto';
 import {
   closeSync,
   constants,
-  fchownSync,
   fstatSync,
   ftruncateSync,
+  lstatSync,
   openSync,
   readSync,
   writeSync,
 } from 'node:fs';
-import { failureCode } from '../maildir/failure.ts';
 import type { Owner } from '../maildir/walk.ts';
 import type { Folder } from './folder.ts';
 import { lengthLine, lengthLineOctets } from './letter.ts';
-import { unlinkIfThere } from './unlink.ts';
+import { createSideFile, unlinkIfThere } from './side-file.ts';
 
 export interface UndoFile {
   readonly fd: number;
@@ -41,14 +40,7 @@ function undoName(name: string): string {
 /** Makes the file anew; one that a crash left must have been judged by {@link undoIncomplete} before. Throws system errors. */
 export function openUndo(folder: Folder, name: string, owner: Owner | undefined): UndoFile {
   const file = folder.name(undoName(name));
-  unlinkIfThere(file);
-  const fd = openSync(file, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o600);
-  try {
-    if (owner !== undefined) fchownSync(fd, owner.uid, owner.gid);
-  } catch (error) {
-    closeSync(fd);
-    throw error;
-  }
+  const fd = createSideFile(file, owner);
   return {
     fd,
     note(length, head) {
@@ -79,14 +71,9 @@ interface Note {
 }
 
 function readNote(folder: Folder, name: string): Note | undefined {
-  let fd: number;
-  try {
-    const how = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
-    fd = openSync(folder.name(undoName(name)), how);
-  } catch (error) {
-    if (failureCode(error) === 'ENOENT') return undefined;
-    throw error;
-  }
+  const file = folder.name(undoName(name));
+  if (lstatSync(file, { throwIfNoEntry: false })?.isFile() !== true) return undefined;
+  const fd = openSync(file, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   try {
     if (!fstatSync(fd).isFile()) return undefined;
     const buffer = Buffer.alloc(maxFileOctets);

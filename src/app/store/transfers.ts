@@ -1,0 +1,26 @@
+/** Where a store remembers what was handed over to it, by its options. */
+import path from 'node:path';
+import type { StoreInstance } from '../../config/model.ts';
+import { openLmdbJournal } from '../../store/drivers/journal/lmdb-journal.ts';
+import type { MailStore } from '../../store/mail-store.ts';
+import { createTransfers, recoverTransfers, type Transfers } from '../../store/transfers.ts';
+
+export interface OpenTransfers {
+  readonly transfers: Transfers;
+  close(): Promise<void>;
+}
+
+/** Undefined where `transfer_memory` is 0 or the mail store cannot look whether a message came. */
+export async function openTransfers(
+  { name, options }: StoreInstance,
+  spoolDirectory: string,
+  store: MailStore,
+  problem: (text: string) => void,
+): Promise<OpenTransfers | undefined> {
+  const keepMs = options.transfer_memory;
+  const holds = store.holds?.bind(store);
+  if (keepMs <= 0 || holds === undefined) return undefined;
+  const journal = openLmdbJournal({ directory: path.join(spoolDirectory, 'transfers', name), keepMs });
+  await recoverTransfers(journal, holds, problem);
+  return { transfers: createTransfers(journal, holds), close: () => journal.close() };
+}

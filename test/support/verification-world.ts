@@ -1,0 +1,229 @@
+// The real Exim and ours with one configuration, in front of one set of scripted servers: the same dialogues with both.
+import { chmodSync } from 'node:fs';
+import { connect } from 'node:net';
+import path from 'node:path';
+import { startExim, type Exim } from './exim.ts';
+import { type Mailchute, startMailchute } from './mailchute.ts';
+import { freePort, until } from './process.ts';
+import { type Script, type ScriptedServer, startScriptedServer } from './scripted-server.ts';
+
+/** What one edge did in one dialogue. */
+export interface Observed {
+  /** `command => reply`, from the first MAIL on; lines of a reply are parted by ` | `. */
+  readonly replies: readonly string[];
+  /** Main log lines without their times. */
+  readonly log: readonly string[];
+  /** What the servers were asked, in order: `RCPT TO:<...> from <...>`. */
+  readonly asked: readonly string[];
+}
+
+export interface VerificationWorld extends AsyncDisposable {
+  /** Starts with EHLO `helo`; commands end with CRLF, which is added. */
+  talk(edge: 'exim' | 'ours', helo: string, commands: readonly string[]): Promise<Observed>;
+}
+
+/** The words of a RCPT command by the local part it names, or undefined for `250 ok`. */
+const answers: readonly (readonly [local: RegExp, Exclude<ReturnType<NonNullable<Script['rcpt']>>, undefined>])[] = [
+  [/^bad2/, '550-5.1.1 no such user\r\n550 5.1.1 ask somebody else\r\n'],
+  [/^bad/, '550 no such user\r\n'],
+  [/^tmp/, '451 4.2.0 busy\r\n'],
+  [/^bye/, { say: '', close: true }],
+  [/^full/, '452 4.2.2 mailbox full\r\n'],
+  [/^mute/, { say: '', deaf: true }],
+  [/-testing@/, '550 nobody\r\n'],
+];
+
+const usual: Script = {
+  protocol: 'smtp',
+  rcpt: (to) => answers.find(([local]) => local.test(to))?.[1] ?? '250 ok\r\n',
+};
+const without = (name: RegExp, reply: string): Script => ({
+  ...usual,
+  rcpt: (to, index) => (name.test(to) ? reply : (usual.rcpt?.(to, index) ?? '')),
+});
+
+/** By the part of a domain before `.test`. */
+const scripts = {
+  usual,
+  lmtp: { ...usual, protocol: 'lmtp' },
+  all: without(/-testing@/, '250 anybody\r\n'),
+  tmprandom: without(/-testing@/, '451 later\r\n'),
+  nopostmaster: without(/^postmaster@/, '550 no postmaster\r\n'),
+  nobody: without(/^postmaster/, '550-no postmaster\r\n550 at all\r\n'),
+  tmppostmaster: without(/^postmaster/, '451 postmaster is busy\r\n'),
+  banner554: { ...usual, banner: '554 go away\r\n' },
+  banner421: { ...usual, banner: '421 not now\r\n' },
+  bannerbad: { ...usual, banner: 'hello\r\n' },
+  helo550: { ...usual, helo: () => '550 not you\r\n' },
+  helo451: { ...usual, helo: () => '451 not you now\r\n' },
+  mail550: { ...usual, mail: () => '550 no mail\r\n' },
+  mail451: { ...usual, mail: () => '451 no mail now\r\n' },
+  nobounce: { ...usual, mail: (from) => (from === '' ? '550-no bounces\r\n550 here\r\n' : '250 ok\r\n') },
+} satisfies Readonly<Record<string, Script>>;
+
+export type ServerName = keyof typeof scripts;
+
+/**
+ * @param acls the section's text; RCPT is decided by the ACL `rcpt_` and the name in EHLO, DATA by `data_` and that name
+ * @param main more main options
+ */
+export async function startVerificationWorld(
+  folder: string,
+  acls: string,
+  main = '',
+): Promise<VerificationWorld> {
+  const servers = new Map<string, ScriptedServer>();
+  for (const [name, script] of Object.entries(scripts)) servers.set(name, await startScriptedServer(script, 'tcp'));
+  const portOf = (name: string): number => {
+    const endpoint = servers.get(name)?.endpoint;
+    return endpoint?.kind === 'tcp' ? endpoint.port : 0;
+  };
+  const options = `acl_smtp_rcpt = rcpt_$sender_helo_name
+acl_smtp_data = data_$sender_helo_name
+${main}`;
+  const rest = `begin acl
+${acls}
+begin routers
+fails:
+  driver = redirect
+  local_parts = fail
+  allow_fail
+  data = :fail: gone away
+defers:
+  driver = redirect
+  local_parts = defer
+  allow_defer
+  data = :defer: come back
+single:
+  driver = redirect
+  local_parts = one
+  data = ok-one@$domain
+singlebad:
+  driver = redirect
+  local_parts = onebad
+  data = bad-one@$domain
+singlefail:
+  driver = redirect
+  local_parts = onefail
+  data = fail@$domain
+multi:
+  driver = redirect
+  local_parts = many
+  data = bad-a@$domain, bad-b@$domain
+noroute:
+  driver = accept
+  local_parts = ! unroutable
+  domains = local.test
+  address_data = here
+  transport = t_usual
+down:
+  driver = manualroute
+  domains = *.down.test
+  route_list = * 127.0.0.3
+  self = send
+  transport = t_usual
+two:
+  driver = manualroute
+  domains = *.two.test
+  route_list = * 127.0.0.3:127.0.0.1
+  self = send
+  transport = t_usual
+${[...servers.keys()]
+  .map(
+    (name) => `r_${name}:
+  driver = manualroute
+  domains = *.${name}.test
+  local_parts = ! unroutable
+  address_data = data of $local_part
+  route_list = * 127.0.0.1
+  self = send
+  transport = t_${name}
+`,
+  )
+  .join('')}
+begin transports
+${[...servers.keys()]
+  .map((name) => `t_${name}:\n  driver = smtp\n  port = ${portOf(name)}\n${name === 'lmtp' ? '  protocol = lmtp\n' : ''}`)
+  .join('')}`;
+  // Exim gives up root and must still get in.
+  chmodSync(folder, 0o755);
+  const exim: Exim = await startExim(path.join(folder, 'exim'), options, rest, ['-bd']);
+  const port = await freePort();
+  const ours: Mailchute = await startMailchute(
+    path.join(folder, 'ours'),
+    `daemon_smtp_ports = ${port}\ntls_advertise_hosts =\nhost_lookup =\n${options}`,
+    rest,
+  );
+  const edges = { exim: { port: exim.port, log: exim.mainLog }, ours: { port, log: ours.mainLog } };
+  return {
+    async talk(edge, helo, commands) {
+      const { port: at, log } = edges[edge];
+      const seen = new Map([...servers].map(([name, s]) => [name, s.commands.length]));
+      const from = log().length;
+      const replies = await dialogue(at, helo, commands);
+      for (const server of servers.values()) await server.hangUp();
+      const asked = [...servers].flatMap(([name, s]) => questions(s.commands.slice(seen.get(name))));
+      return { replies: replies.map(neutral), log: linesOf(log().slice(from)), asked: asked.map(neutral) };
+    },
+    async [Symbol.asyncDispose]() {
+      await Promise.all([ours.stop(), exim.stop()]);
+      for (const server of servers.values()) await server[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** Numbers that change from run to run. */
+function neutral(line: string): string {
+  return line.replace(/-\d+-testing/g, '-TIME-testing').replace(/\b\w{6}-\w{6}-\w\w\b/g, 'MESSAGE');
+}
+
+function linesOf(log: string): string[] {
+  return log
+    .split('\n')
+    .map((line) => neutral(line.replace(/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d /, '')))
+    .filter((line) => line !== '');
+}
+
+/** Who opened a connection and how is each edge's own affair. */
+function questions(commands: readonly string[]): string[] {
+  let from = '';
+  return commands.flatMap((line) => {
+    from = /^MAIL FROM:(<[^>]*>)/.exec(line)?.[1] ?? from;
+    return line.startsWith('RCPT ') ? [`${line} from ${from}`] : [];
+  });
+}
+
+async function dialogue(port: number, helo: string, commands: readonly string[]): Promise<string[]> {
+  const socket = connect({ host: '127.0.0.1', port, noDelay: true });
+  let text = '';
+  let over = false;
+  socket.setEncoding('latin1');
+  socket.on('data', (chunk: string) => {
+    text += chunk;
+  });
+  socket.on('error', () => undefined);
+  socket.on('close', () => {
+    over = true;
+  });
+  const reply = async (): Promise<string> => {
+    const m = await until(
+      () => /^(?:\d{3}-.*\r\n)*\d{3}(?: .*)?\r\n/.exec(text) ?? (over ? (['closed\r\n'] as const) : undefined),
+      () => `a reply comes: ${text}`,
+    );
+    text = text.slice(m[0].length);
+    return m[0].trimEnd().replaceAll('\r\n', ' | ');
+  };
+  const seen: string[] = [];
+  try {
+    await reply();
+    for (const command of [`EHLO ${helo}`, ...commands, 'QUIT']) {
+      socket.write(`${command}\r\n`, 'latin1');
+      const said = await reply();
+      if (!/^(?:EHLO|QUIT)/.test(command)) seen.push(`${command.split('\r\n')[0]} => ${said}`);
+    }
+    await until(() => over, 'it closes');
+  } finally {
+    socket.destroy();
+  }
+  return seen;
+}
