@@ -90,7 +90,15 @@ const drivers = {
     node,
     'node_modules/(@types/)?(pg|mysql2|ldapts)/',
   ],
-  store: [folder('mail'), folder('net'), port('store'), node, 'node_modules/koffi'],
+  store: [
+    folder('mail'),
+    folder('net'),
+    port('store'),
+    '^src/store/transfer-journal\\.ts$',
+    node,
+    'node_modules/koffi',
+    'node_modules/lmdb',
+  ],
 };
 /** Libraries outside driver folders: one module each. */
 const libraries = { expand: ['node_modules/koffi'], net: ['node_modules/koffi'] };

@@ -20,7 +20,7 @@ import type { Batch, Transport } from '../transport/transport.ts';
 import type { RoutedRecipient } from './batch.ts';
 import type { EmitEvent } from './events.ts';
 import type { FreezeTell } from './freeze-tell.ts';
-import type { QueueControl } from './hold.ts';
+import type { QueueControl } from './queue-control.ts';
 import type { HostGate } from './host-gate.ts';
 
 export interface BounceOptions {

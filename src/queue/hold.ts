@@ -5,27 +5,7 @@ import type { Held } from '../router/environment.ts';
 import type { SpoolEntry } from '../spool/spool.ts';
 import type { DeliveryContext } from './context.ts';
 import { isUntried } from './outcome.ts';
-import type { DeliverOptions } from './deliver.ts';
-
-/** Is a domain in a list? `defer`: its lookup could not be made now, and `problem` was told why. */
-export type DomainTest = (
-  domain: string,
-  scope: ExpandScope,
-  problem: (text: string) => void,
-) => Promise<'yes' | 'no' | 'defer'>;
-
-export interface QueueControl {
-  /** `hold_domains`. */
-  readonly hold?: DomainTest;
-  /** `queue_domains`. */
-  readonly queue?: DomainTest;
-  /** `queue_smtp_domains`. */
-  readonly queueSmtp?: DomainTest;
-  /** `queue_only_file`: a file is there that makes mail for remote hosts wait. */
-  readonly queueSmtpFile?: () => boolean;
-  /** How long what waits for a queue run waits where none is asked for. */
-  readonly intervalMs: number;
-}
+import type { DomainTest } from './queue-control.ts';
 
 /** What this delivery leaves alone. */
 export interface Holds {
@@ -46,7 +26,7 @@ export function holdsFor(
   context: DeliveryContext,
   entry: SpoolEntry,
   scope: ExpandScope,
-  options: Pick<DeliverOptions, 'force' | 'queueRun'>,
+  options: { readonly force: boolean; readonly queueRun?: boolean },
 ): Holds {
   const { control } = context;
   if (control === undefined || options.force) return {};

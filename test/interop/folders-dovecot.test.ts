@@ -5,10 +5,11 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { detailFilter } from '../../src/store/detail-filter.ts';
 import type { DeliveryAddress } from '../../src/store/trace.ts';
+import { startDovecot } from '../support/dovecot.ts';
 import { lmtpTalk, type LmtpTalk } from '../support/lmtp-talk.ts';
 import { needsRoot } from '../support/peers.ts';
 import { temporaryFolder, until } from '../support/process.ts';
-import { mailOwner, startPair, type StorePair } from '../support/store-pair.ts';
+import { mailOwner, startOurs, startPair, type StorePair } from '../support/store-pair.ts';
 
 const skip = needsRoot('dovecot', '/usr/lib/dovecot/lmtp', 'doveadm');
 const content = 'Subject: x\r\n\r\nbody\r\n';
@@ -259,6 +260,73 @@ for (const deliveryAddress of ['none', 'final', 'original'] as const satisfies r
       }
     });
   }
+}
+
+for (const layout of ['maildir++', 'fs'] as const) {
+  test(`Dovecot finds folders with names beyond ASCII where ours puts them, layout ${layout}`, {
+    skip,
+    timeout: 60_000,
+  }, async (t) => {
+    const folder = temporaryFolder('folders');
+    t.after(() => folder.remove());
+    chmodSync(folder.path, 0o755);
+    const theirs = await startDovecot(path.join(folder.path, 'dovecot'), {
+      users: ['alice'],
+      owner: mailOwner,
+      extra: `mail_location = maildir:${folder.path}/dovecot/mail/%u:LAYOUT=${layout}`,
+    });
+    t.after(() => theirs.stop());
+    // Dovecot looks first and remembers what there is.
+    await theirs.doveadm('mailbox', 'list', '-u', 'alice');
+    const names = [
+      'Entw\u00fcrfe',
+      'Entw\u00fcrfe/\u65e5\u672c',
+      'R & D',
+      '\u{1f600}',
+      'INBOX/sub',
+      'a b/*%',
+    ];
+    const octets = (name: string): string => Buffer.from(name, 'utf8').toString('latin1');
+    const ours = await startOurs(path.join(folder.path, 'ours.sock'), {
+      users: ['alice'],
+      mail: theirs.mail,
+      store: { layout },
+      handler: {
+        filter: {
+          judge: ({ recipient }) => ({
+            kind: 'file',
+            folder: octets(names[Number(recipient.detail)] ?? ''),
+            missingFolder: 'create-and-subscribe',
+          }),
+        },
+      },
+    });
+    t.after(() => ours.stop());
+    const talk = await lmtpTalk(ours.socket);
+    const { data } = await talk.deliver(
+      names.map((_, i) => `<alice+${i}@example.test>`),
+      content,
+    );
+    await talk.close();
+    assert.ok(
+      data.every((reply) => reply.startsWith('250 ')),
+      data.join('\n'),
+    );
+    assert.ok(
+      ours.lines.every((line) => !line.includes('failed')),
+      ours.lines.join('\n'),
+    );
+    const separator = layout === 'fs' ? '/' : '.';
+    const shown = names.map((name) => octets(name).replaceAll('/', separator)).sort();
+    const subscribed = await theirs.doveadm('mailbox', 'list', '-s', '-u', 'alice');
+    assert.deepEqual(subscribed.trim().split('\n').sort(), shown);
+    const fetched = await theirs.doveadm('-f', 'tab', 'fetch', '-u', 'alice', 'mailbox hdr.subject', 'ALL');
+    assert.deepEqual(
+      fetched.trim().split('\n').slice(1).sort(),
+      shown.map((name) => `${name}\tx`),
+    );
+    assert.doesNotMatch(theirs.log(), /Error|Warning|Panic/);
+  });
 }
 
 test('the limit of deliveries at one time counts from RCPT to the end of the transaction', {

@@ -1,5 +1,5 @@
 // The real Exim and ours with one configuration, in front of one set of scripted servers: the same dialogues with both.
-import { chmodSync } from 'node:fs';
+import { chmodSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import path from 'node:path';
 import { startExim, type Exim } from './exim.ts';
@@ -78,8 +78,11 @@ export async function startVerificationWorld(
     const endpoint = servers.get(name)?.endpoint;
     return endpoint?.kind === 'tcp' ? endpoint.port : 0;
   };
-  const options = `acl_smtp_rcpt = rcpt_$sender_helo_name
-acl_smtp_data = data_$sender_helo_name
+  // Exim takes no name for an ACL that a client has chosen, but one from a file.
+  const names = path.join(folder, 'names');
+  writeFileSync(names, [...acls.matchAll(/^rcpt_(\w+):/gm)].map(([, name]) => `${name}: ${name}\n`).join(''));
+  const options = `acl_smtp_rcpt = rcpt_\${lookup{$sender_helo_name}lsearch{${names}}}
+acl_smtp_data = data_\${lookup{$sender_helo_name}lsearch{${names}}}
 ${main}`;
   const rest = `begin acl
 ${acls}
@@ -219,7 +222,7 @@ async function dialogue(port: number, helo: string, commands: readonly string[])
     for (const command of [`EHLO ${helo}`, ...commands, 'QUIT']) {
       socket.write(`${command}\r\n`, 'latin1');
       const said = await reply();
-      if (!/^(?:EHLO|QUIT)/.test(command)) seen.push(`${command.split('\r\n')[0]} => ${said}`);
+      if (!/^(?:EHLO|MAIL|DATA|QUIT)/.test(command)) seen.push(`${command.split('\r\n')[0]} => ${said}`);
     }
     await until(() => over, 'it closes');
   } finally {

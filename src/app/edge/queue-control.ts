@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import type { MainOptions } from '../../config/model.ts';
 import { splitList } from '../../mail/list-text.ts';
-import type { DomainTest, QueueControl } from '../../queue/hold.ts';
+import type { DomainTest, QueueControl } from '../../queue/queue-control.ts';
 import { inList } from '../../router/preconditions.ts';
 
 type Options = Pick<MainOptions, 'hold_domains' | 'queue_domains' | 'queue_smtp_domains' | 'queue_only_file'>;

@@ -10,7 +10,9 @@ const quotedString = '"(?:[ !#-\\[\\]-~]|\\\\[ -~])*"';
 const domainPattern = '[A-Za-z0-9_-]+(?:\\.[A-Za-z0-9_-]+)*';
 
 /** `<.user@example.test>`: dots anywhere in an unquoted local part, which is shown in quotes then. */
-const dotted = new RegExp(`^<((?:${atext}|\\.)+)(@[!-=?-~]*)?>(?=$| )`);
+const dotted = new RegExp(
+  `^<(?:@${domainPattern}(?:,@${domainPattern})*:)?((?:${atext}|\\.)+)(@[!-=?-~]*)?>(?=$| )`,
+);
 /** A path between brackets, with nothing that could hide its end. */
 const brackets = `^<(?:${quotedString}|(?!"))[^\\s>]*>`;
 const bracketed = new RegExp(`${brackets}(?=$| )`);
@@ -59,6 +61,7 @@ export function pathFault(verb: 'MAIL' | 'RCPT', operand: string): string | unde
     const route = routeEnd(rest);
     if (typeof route === 'string') return route;
     rest = rest.slice(route);
+    if (rest.startsWith('>')) return 'Path only consists of source route';
   }
   const local = localPart.exec(rest);
   if (local === null) {
@@ -74,9 +77,9 @@ export function pathFault(verb: 'MAIL' | 'RCPT', operand: string): string | unde
     if (domain === null) return rest.startsWith('[') ? 'Invalid address literal' : 'Invalid domain';
     if (domain[0].startsWith('[') && !isLiteral(domain[0])) return 'Invalid address literal';
     rest = rest.slice(domain[0].length);
-    if (rest.startsWith('..')) return 'Empty sub-domain';
+    if (/^\.(?:\.|$)/.test(rest)) return 'Empty sub-domain';
     if (rest.startsWith('.')) return 'Invalid character in domain';
-  }
+  } else if (verb === 'MAIL' && rest === '') return 'Missing domain';
   if (!rest.startsWith('>')) return "Missing '>' at end of path";
   return /^>(?: |$)/.test(rest) ? undefined : 'Invalid character in path';
 }

@@ -28,11 +28,14 @@ export function readCommand(line: string, grammar: Grammar): Command | undefined
     parsed.verb === 'error' && parsed.error.kind === 'path' && parsed.error.fault.kind !== 'leading-space'
       ? (readLiberally(verb, parsed.error.operand, grammar) ?? parsed)
       : parsed;
-  const domain = domainOf(command);
+  const domain = command.verb === 'error' ? literalOf.exec(line)?.[1] : domainOf(command);
   if (domain?.charCodeAt(0) === 0x5b && !isLiteral(domain)) return refusePath(verb, line, grammar);
   // A sender without a domain is as broken to Dovecot as the others.
   return command.verb === 'MAIL' && domain === '' ? { ...command, sender: null } : command;
 }
+
+/** The address literal of a path that may have faulty parameters behind it. */
+const literalOf = /^(?:MAIL FROM|RCPT TO):<[^>]*@(\[[^\]]*\])>/i;
 
 /** UTF-8 within the path of MAIL or RCPT. */
 const foreignPath = /^(?:MAIL FROM|RCPT TO):<[^>]*[\x80-\xff]/i;

@@ -2,7 +2,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { open, type Database, type RootDatabase } from 'lmdb';
-import type { JournalEntry, TransferJournal } from '../../transfers.ts';
+import type { JournalEntry, TransferJournal } from '../../transfer-journal.ts';
 
 export interface LmdbJournalOptions {
   /** A folder of its own; made where it does not exist. */
