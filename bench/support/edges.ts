@@ -37,3 +37,11 @@ begin retry
 *  *  F,2h,1m
 `;
 }
+
+/** First lines of the RCPT ACL that ask the store about every recipient; `callout` is `callout` with its parameters. */
+export function verifyingAcl(callout: string): string {
+  return `  deny message = invalid recipient
+       domains = +local_domains
+       !verify = recipient/${callout}
+`;
+}

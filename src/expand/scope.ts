@@ -68,6 +68,8 @@ export interface MessageFacts {
   /** Octets received; -1 before the data. */
   size: number;
   bodyIs8bit: boolean;
+  /** `$sender_address_data`: what the routers said when an ACL verified the sender. */
+  senderAddressData?: string;
   /** Accepted so far. */
   recipients: readonly Address[];
   /** RCPT commands so far, refused ones included. */

@@ -17,8 +17,7 @@ export interface DeliveryLine {
 export function deliveryLine(e: DeliveryEvent, items: LogItems): DeliveryLine | undefined {
   switch (e.kind) {
     case 'delivered': {
-      const address =
-        e.host?.address === undefined ? '' : ` [${e.host.address}]${ends(e.link, items)}`;
+      const address = e.host?.address === undefined ? '' : ` [${e.host.address}]${ends(e.link, items)}`;
       const host = e.host === undefined ? '' : ` H=${logText(e.host.name)}${address}`;
       const pipelined = items.has('pipelining') && e.link?.pipelined === true ? ' L' : '';
       const reply =
@@ -44,9 +43,8 @@ export function deliveryLine(e: DeliveryEvent, items: LogItems): DeliveryLine | 
         `${e.id} == ${who(e.recipient, items)} ${e.routing === true ? 'routing ' : ''}defer (${e.errno})${peer(e.status, items)}: ${why(e.status)}`,
       );
     case 'discarded':
-      if (e.bypassed !== undefined) return main(
-          `${e.id} => ${who(e.recipient, items, sent(e.sender, false, items))} T=**bypassed**`,
-        );
+      if (e.bypassed !== undefined)
+        return main(`${e.id} => ${who(e.recipient, items, sent(e.sender, false, items))} T=**bypassed**`);
       return main(
         `${e.id} => :blackhole: <${logText(formatAddress(e.recipient.original ?? e.recipient.address))}>${by(e.recipient)}`,
       );
@@ -135,7 +133,8 @@ function ends(link: PeerLink | undefined, items: LogItems): string {
   const port = items.has('outgoing_port') ? `:${link.port}` : '';
   const { local } = link;
   // As in Exim, only where that of arriving mail is selected too.
-  if (local === undefined || !items.has('outgoing_interface') || !items.has('incoming_interface')) return port;
+  if (local === undefined || !items.has('outgoing_interface') || !items.has('incoming_interface'))
+    return port;
   return `${port} I=[${local.address}]${items.has('outgoing_port') ? `:${local.port}` : ''}`;
 }
 

@@ -62,11 +62,15 @@ export interface HostFailure {
   readonly rule: (host: RouteHost | undefined) => RetryRule | undefined;
 }
 
-/** @param schedule without `receivedAtMs`: the failure is the host's */
+/**
+ * @param schedule without `receivedAtMs`: the failure is the host's
+ * @param byName of which transports all addresses of a host are one (`retry_include_ip_address` false)
+ */
 export function createHostGate(
   hints: Hints,
   schedule: ScheduleOptions,
   problem: (text: string) => void,
+  byName: (transport: string) => boolean = () => false,
 ): HostGate {
   /** What was written and may not be visible in the hints yet; undefined for a deletion. */
   const recent = new Map<string, HostRecord | undefined>();
@@ -101,7 +105,7 @@ export function createHostGate(
       let expired = true;
       let lastCutoffMs = 0;
       for (const [i, host] of places.entries()) {
-        const key = hostKey(transport, host);
+        const key = hostKey(transport, host, byName(transport));
         const record = read(key, nowMs);
         const waited = untriedSinceMs !== undefined && record?.expired === true;
         const again = waited && record.lastTryAtMs < untriedSinceMs;
@@ -134,7 +138,7 @@ export function createHostGate(
 
     succeeded(transport, hosts, nowMs) {
       for (const host of placesOf(hosts)) {
-        const key = hostKey(transport, host);
+        const key = hostKey(transport, host, byName(transport));
         if (read(key, nowMs) !== undefined) write(key, undefined);
       }
     },
@@ -143,7 +147,7 @@ export function createHostGate(
       let nextTryAtMs = Number.POSITIVE_INFINITY;
       let expired = true;
       for (const host of placesOf(hosts)) {
-        const key = hostKey(transport, host);
+        const key = hostKey(transport, host, byName(transport));
         const previous = read(key, nowMs);
         let record = previous;
         // Several deliveries may have found the host down together: that is one failure, not many.
@@ -170,10 +174,10 @@ function placesOf(hosts: readonly RouteHost[]): readonly (RouteHost | undefined)
   return hosts.length === 0 || hosts[0]?.address === undefined ? [undefined] : hosts;
 }
 
-function hostKey(transport: string, host: RouteHost | undefined): string {
-  return host === undefined
-    ? `T:${transport}`
-    : `T:${transport}:${host.name}:${host.address ?? ''}:${host.port ?? ''}`;
+function hostKey(transport: string, host: RouteHost | undefined, byName: boolean): string {
+  if (host === undefined) return `T:${transport}`;
+  const address = byName ? '' : (host.address ?? '');
+  return `T:${transport}:${host.name}:${address}:${host.port ?? ''}`;
 }
 
 function isHostRecord(value: unknown): value is HostRecord {

@@ -117,14 +117,24 @@ export function createCalloutCache(
   const lifeOf = (name: keyof DomainRecord, { result }: DomainFact): number =>
     result === 'reject' && name !== 'random' ? expiry.domainNegativeMs : expiry.domainPositiveMs;
 
+  /** What was written and may not be visible in the hints yet. */
+  const recent = new Map<string, AddressRecord | DomainRecord>();
+
+  const get = (key: string, nowMs: number): unknown =>
+    (recent.size > 0 ? recent.get(key) : undefined) ?? hints.get('callout', key, nowMs);
+
   const put = (key: string, record: AddressRecord | DomainRecord, expiresAtMs: number): void => {
-    hints.put('callout', key, record, expiresAtMs).catch((error: unknown) => {
-      problem(`callout cache: ${errorText(error)}`);
-    });
+    if (recent.size < maxRecent) recent.set(key, record);
+    hints
+      .put('callout', key, record, expiresAtMs)
+      .catch((error: unknown) => problem(`callout cache: ${errorText(error)}`))
+      .finally(() => {
+        if (recent.get(key) === record) recent.delete(key);
+      });
   };
 
   function domainOf(address: Address, nowMs: number): DomainRecord {
-    const record = readDomainRecord(hints.get('callout', domainKey(address), nowMs));
+    const record = readDomainRecord(get(domainKey(address), nowMs));
     const live = Object.entries(record).filter(
       ([name, fact]) => fact.atMs + lifeOf(name as keyof DomainRecord, fact) > nowMs,
     );
@@ -138,7 +148,7 @@ export function createCalloutCache(
   }
 
   return {
-    quota: (address, nowMs) => readAddressRecord(hints.get('callout', quotaKey(address), nowMs)),
+    quota: (address, nowMs) => readAddressRecord(get(quotaKey(address), nowMs)),
     rememberQuota(address, said, nowMs, lifeMs) {
       if (lifeMs <= 0) return;
       const record: AddressRecord =
@@ -154,7 +164,7 @@ export function createCalloutCache(
       if (random && domain.random?.result === 'accept') return { kind: 'random-accepted' };
       if (postmaster && domain.postmaster?.result === 'reject')
         return refused('postmaster', domain.postmaster);
-      const known = readAddressRecord(hints.get('callout', addressKey(address, sender), nowMs));
+      const known = readAddressRecord(get(addressKey(address, sender), nowMs));
       if (known?.result === 'accept') return { kind: 'accepted' };
       if (known !== undefined) return refused('address', known);
       return {
@@ -194,6 +204,9 @@ function refused(
 ): CachedAnswer {
   return { kind: 'refused', of, ...(said === undefined ? {} : { said }) };
 }
+
+/** Records on their way to the hints; one more is seen when it is there. */
+const maxRecent = 10_000;
 
 /** No address has a space in front. */
 function quotaKey(address: Address): string {

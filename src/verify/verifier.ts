@@ -32,24 +32,33 @@ export interface VerifyRequest {
   readonly successOnRedirect?: boolean;
 }
 
-export type VerifyResult =
+export type VerifyResult = (
   | {
       readonly kind: 'ok';
       readonly via: 'route' | 'callout' | 'cache';
-      readonly addressData?: string;
       /** The server takes any local part. */
       readonly random?: true;
+      /** What the server was asked about and knows, without affixes and in the router's letters. */
+      readonly known?: { readonly local: string; readonly domain: string };
+      /** Nobody knows: `defer_ok` of the callout made it good, which failed temporarily there. */
+      readonly forgiven?: VerifyStage;
     }
   | {
       readonly kind: 'fail' | 'defer';
-      readonly stage: 'route' | 'connect' | 'mail' | 'rcpt' | 'postmaster' | 'quota';
+      readonly stage: VerifyStage;
       /** What a client may be told when the ACL says nothing else: never details of our own machines. */
       readonly reply: Reply;
       /** For the log. */
       readonly logReason: string;
       /** Nobody can be asked there: not a matter of trying again. */
       readonly impossible?: true;
-    };
+    }
+) & {
+  /** `$address_data` of the routers, whatever came of it. */
+  readonly addressData?: string;
+};
+
+export type VerifyStage = 'route' | 'connect' | 'mail' | 'rcpt' | 'postmaster' | 'quota';
 
 export interface Verifier {
   /** Never throws for a fault of the peer: that is `defer`. */

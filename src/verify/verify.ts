@@ -26,7 +26,7 @@ export type VerifyRouting =
       readonly hosts: readonly RouteHost[];
       /** What goes into RCPT: affixes taken off. */
       readonly address: Address;
-      readonly facts: { readonly addressData?: string };
+      readonly facts: { readonly local: string; readonly domain: string; readonly addressData?: string };
     }
   | { readonly kind: 'discard' }
   /** To several addresses, a file or a command: good, and not looked into further. */
@@ -109,12 +109,15 @@ async function verify(
       const data = addressData === undefined ? {} : { addressData };
       if (request.quota !== undefined) {
         const full = await askForQuota(parts, routing, request.quota, signal);
-        if (full !== undefined) return full;
+        if (full !== undefined) return { ...full, ...data };
       }
       if (request.callout === undefined) return { kind: 'ok', via: 'route', ...data };
       const result = await callOut(parts, routing, request.callout, who, signal);
-      if (result.kind === 'defer' && request.callout.deferOk) return { kind: 'ok', via: 'callout', ...data };
-      return result.kind === 'ok' ? { ...result, ...data } : result;
+      if (result.kind === 'defer' && request.callout.deferOk)
+        return { kind: 'ok', via: 'callout', forgiven: result.stage, ...data };
+      if (result.kind !== 'ok' || result.random === true) return { ...result, ...data };
+      const { local, domain } = routing.facts;
+      return { ...result, ...data, known: { local, domain } };
     }
   }
 }
@@ -165,17 +168,25 @@ async function askServer(asking: Asking): Promise<VerifyResult> {
         learn({ of: 'random', result: 'accept' });
         return { kind: 'ok', via: 'callout', random: true };
       }
-      if (answer.kind === 'refused' && answer.stage === 'rcpt') learn({ of: 'random', result: 'reject' });
+      // As in Exim: who cannot say now whether it takes anybody is not asked about somebody.
+      if (answer.kind === 'unclear') return resultOf(answer, who);
+      if (answer.stage === 'rcpt') learn({ of: 'random', result: 'reject' });
     }
   }
   const answer = await ask(asking, address, sender);
-  for (const lesson of lessonsOf(answer, sender === null)) learn(lesson);
-  if (answer.kind !== 'accepted') return resultOf(answer, who);
+  const lessons = lessonsOf(answer, sender === null);
+  const done = (result: VerifyResult): VerifyResult => {
+    for (const lesson of lessons) learn(lesson);
+    return result;
+  };
+  if (answer.kind !== 'accepted') return done(resultOf(answer, who));
   if (postmaster !== undefined && known.postmaster === undefined) {
     const missing = await askForPostmaster(asking, postmaster, learn);
-    if (missing !== undefined) return missing;
+    // An address that is known is not asked about again, and so its postmaster would not be.
+    if (missing?.kind === 'defer') return missing;
+    if (missing !== undefined) return done(missing);
   }
-  return { kind: 'ok', via: 'callout' };
+  return done({ kind: 'ok', via: 'callout' });
 }
 
 function ask(

@@ -132,7 +132,7 @@ const parts: Readonly<Record<string, () => string>> = {
       }),
     ),
   'log-selectors': () =>
-    wrapped(logSelectorNames.filter((n) => !obeyedLogSelectors.some((o) => o === n)).map(code)),
+    wrapped([...new Set(logSelectorNames)].filter((n) => !obeyedLogSelectors.some((o) => o === n)).map(code)),
 };
 
 function controls(works: boolean): string[] {

@@ -15,6 +15,7 @@ import {
   transportSection,
   type SectionSpec,
 } from '../../src/config/options/tables.ts';
+import { directMainOptions } from '../../src/config/options/main-direct.ts';
 import type { OptionTable } from '../../src/config/options/table.ts';
 import { formatOption, formatOptions } from '../../src/config/print.ts';
 import { printInstances, printNamedLists } from '../../src/config/print-model.ts';
@@ -141,10 +142,12 @@ suite('configurations', { skip: needs('exim4') }, () => {
   test('every main option has the default that Exim prints', async () => {
     const same = (l: string): boolean => !defaultDifferences.has(nameOf(l)) && !named.has(nameOf(l));
     const theirs = (await exim('\n')).lines.filter(same);
-    const mine = formatOptions(mainOptions, new Map()).filter(same);
+    const mine = formatOptions(mainOptions, new Map()).filter((l) => same(l) && !isOwn(l));
     assert.deepEqual(mine, theirs);
     for (const name of defaultDifferences.keys()) assert.ok(Object.hasOwn(mainOptions, name), name);
   });
+  /** Mailchute's own, which Exim has no answer for. */
+  const isOwn = (l: string): boolean => Object.hasOwn(directMainOptions, nameOf(l));
   /** Worked out from the machine's name: compared below. */
   const named = new Set(['primary_hostname', 'qualify_domain', 'qualify_recipient']);
 

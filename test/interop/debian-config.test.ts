@@ -97,7 +97,9 @@ function partsOf(output: string): ReadonlyMap<string, string> {
       // Ours keeps no hosts that cannot be used, so that the width of their column differs.
       const lines = part.slice(end + 1).split('\n');
       const kept = lines.filter((line) => !line.includes('** unusable **'));
-      const body = kept.map((line) => (line.startsWith('  host') ? line.replace(/\s+/g, ' ').trimEnd() : line));
+      const body = kept.map((line) =>
+        line.startsWith('  host') ? line.replace(/\s+/g, ' ').trimEnd() : line,
+      );
       return [part.slice(0, end), body.join('\n')];
     }),
   );
@@ -129,7 +131,8 @@ suite("Debian's configurations", { skip: needs('exim4') || noUpdate }, () => {
     const parts = partsOf(await namespaced(folder.path, zone, commands.join('\n')));
     for (const type of Object.keys(types)) {
       const theirs = parts.get(`${type} exim`) ?? '';
-      for (const address of ['who@two.test', 'root@example.test']) assert.ok(theirs.includes(address), theirs);
+      for (const address of ['who@two.test', 'root@example.test'])
+        assert.ok(theirs.includes(address), theirs);
       assert.equal(parts.get(`${type} ours`), theirs, type);
     }
   });

@@ -40,27 +40,29 @@ child@x.test other@x.test T
 
 /** Lines about messages, without times, ids and ports. */
 function comparable(log: string): string[] {
-  return log
-    .split('\n')
-    .flatMap((line) => /^\S+ \S+ (.*)$/.exec(line)?.[1] ?? [])
-    .filter((line) => !/daemon (?:started|stopped)|queue run|retry time not reached|Spool file/.test(line))
-    .filter((line) => !line.startsWith('unexpected disconnection') && !/^SMTP connection/.test(line))
-    .map((line) =>
-      line
-        .replaceAll(/[\w]{6}-[\w]{6}-\w\w/g, 'ID')
-        .replace(/(?<= I=\[127\.0\.0\.1\]):\d+/, ':PORT')
-        .replace(/(?<=\]):\d+/, ':PORT')
-        .replace(/load average [\d.]+/, 'load average N')
-        .replace(/ S=\d+| U=Debian-exim/g, '')
-        // Exim offers early pipelining.
-        .replace(/ L\.-/, ' L-')
-        // A second recipient of a transaction is whichever comes second.
-        .replace(/^ID ->/, 'ID =>')
-        .replace(/\]\*(?= C=)/, ']'),
-    )
-    .sort()
-    // A bounce of ours does not wait for the load.
-    .filter((line, i, all) => !line.includes('no immediate delivery') || line !== all[i - 1]);
+  return (
+    log
+      .split('\n')
+      .flatMap((line) => /^\S+ \S+ (.*)$/.exec(line)?.[1] ?? [])
+      .filter((line) => !/daemon (?:started|stopped)|queue run|retry time not reached|Spool file/.test(line))
+      .filter((line) => !line.startsWith('unexpected disconnection') && !/^SMTP connection/.test(line))
+      .map((line) =>
+        line
+          .replaceAll(/[\w]{6}-[\w]{6}-\w\w/g, 'ID')
+          .replace(/(?<= I=\[127\.0\.0\.1\]):\d+/, ':PORT')
+          .replace(/(?<=\]):\d+/, ':PORT')
+          .replace(/load average [\d.]+/, 'load average N')
+          .replace(/ S=\d+| U=Debian-exim/g, '')
+          // Exim offers early pipelining.
+          .replace(/ L\.-/, ' L-')
+          // A second recipient of a transaction is whichever comes second.
+          .replace(/^ID ->/, 'ID =>')
+          .replace(/\]\*(?= C=)/, ']'),
+      )
+      .sort()
+      // A bounce of ours does not wait for the load.
+      .filter((line, i, all) => !line.includes('no immediate delivery') || line !== all[i - 1])
+  );
 }
 
 async function logOf(
@@ -110,10 +112,16 @@ async function logOf(
     const { id, reply } = await submit(port, { from, to, content });
     assert.match(reply, /^250 /);
     const through = from === 'old@a.test' ? `${id} == ` : `${id} Completed`;
-    await until(() => log().includes(through) || undefined, () => `${through} in ${log()}`);
+    await until(
+      () => log().includes(through) || undefined,
+      () => `${through} in ${log()}`,
+    );
   }
   // Two of them, and the bounce.
-  await until(() => (log().match(/ Completed/g)?.length ?? 0) >= 3 || undefined, () => log());
+  await until(
+    () => (log().match(/ Completed/g)?.length ?? 0) >= 3 || undefined,
+    () => log(),
+  );
   return comparable(log());
 }
 

@@ -50,7 +50,7 @@ interface Ending {
 
 const begun = ['EHLO x\r\n', 'MAIL FROM:<s@x.test>\r\n', 'RCPT TO:<a@b.test>\r\n'];
 const endings: Readonly<Record<string, Ending>> = {
-  'QUIT': { sent: ['EHLO x\r\n', 'QUIT\r\n'], reason: undefined },
+  QUIT: { sent: ['EHLO x\r\n', 'QUIT\r\n'], reason: undefined },
   'drop in an ACL': { sent: ['EHLO drop\r\n'], reason: 'acl-drop' },
   'unknown commands': {
     sent: ['EHLO x\r\n', 'A\r\n', 'B\r\n', 'C\r\n', 'D\r\n'],
@@ -75,7 +75,10 @@ const endings: Readonly<Record<string, Ending>> = {
     closes: true,
     reason: 'connection-lost',
   },
-  'a client that does not wait': { sent: ['EHLO x\r\nMAIL FROM:<s@x.test>\r\n'], reason: 'synchronization-error' },
+  'a client that does not wait': {
+    sent: ['EHLO x\r\nMAIL FROM:<s@x.test>\r\n'],
+    reason: 'synchronization-error',
+  },
 };
 
 /** The last reply; empty where the client has gone before. */
@@ -102,7 +105,8 @@ async function talk(port: number, { sent, closes }: Ending): Promise<string> {
     if (part.startsWith('Subject')) break;
   }
   if (closes === true) {
-    if (!sent.at(-1)?.startsWith('Subject')) await until(() => replies >= expected || undefined, 'the last reply');
+    if (!sent.at(-1)?.startsWith('Subject'))
+      await until(() => replies >= expected || undefined, 'the last reply');
     socket.destroy();
     return '';
   }
@@ -113,11 +117,19 @@ async function talk(port: number, { sent, closes }: Ending): Promise<string> {
 }
 
 /** By ending: the last reply and what the ACL logged. */
-async function answers(port: number, log: () => string): Promise<Record<string, readonly [string, string[]]>> {
+async function answers(
+  port: number,
+  log: () => string,
+): Promise<Record<string, readonly [string, string[]]>> {
   const out: Record<string, readonly [string, string[]]> = {};
   for (const [name, ending] of Object.entries(endings)) {
     const before = log().length;
-    const lines = (): string[] => [...log().slice(before).matchAll(/ (reason=.*)$/gm)].map((m) => m[1] ?? '');
+    const lines = (): string[] =>
+      [
+        ...log()
+          .slice(before)
+          .matchAll(/ (reason=.*)$/gm),
+      ].map((m) => m[1] ?? '');
     const last = await talk(port, ending);
     if (ending.reason !== undefined) await until(() => lines()[0], `${name} is logged`);
     out[name] = [last, lines()];

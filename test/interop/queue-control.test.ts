@@ -73,7 +73,11 @@ function events(log: string): string[] {
   });
 }
 
-async function runCase(name: string, which: 'exim' | 'ours', c: Case): Promise<readonly [string[], string[]]> {
+async function runCase(
+  name: string,
+  which: 'exim' | 'ours',
+  c: Case,
+): Promise<readonly [string[], string[]]> {
   const sink = await startScriptedServer(
     {
       protocol: 'smtp',
@@ -89,8 +93,9 @@ acl_smtp_rcpt = accept
 ${c.main.replaceAll('FOLDER', here)}`;
   await using stack = new AsyncDisposableStack();
   stack.use(sink);
-  const { port: at, mainLog, queueRun, stop } = await (which === 'exim' ? exim() : ours());
-  stack.defer(stop);
+  const program = await (which === 'exim' ? exim() : ours());
+  stack.defer(() => program.stop());
+  const mainLog = (): string => program.mainLog();
   const seen: Seen = {
     async lines(count) {
       await until(
@@ -100,12 +105,12 @@ ${c.main.replaceAll('FOLDER', here)}`;
     },
     async letter(to, lines, content = 'Subject: x\r\n\r\nhello\r\n', from = 's@a.test') {
       const before = events(mainLog()).length;
-      const sent = await submit(at, { from, to, content });
+      const sent = await submit(program.port, { from, to, content });
       assert.match(sent.reply, /^250 /);
       await seen.lines(before + lines);
     },
   };
-  await c.act({ port: at, mainLog, queueRun }, seen, here);
+  await c.act(program, seen, here);
   return [events(mainLog()).sort(), sink.commands.filter((l) => l.startsWith('RCPT')).sort()];
 
   async function exim(): Promise<Program & { stop(): Promise<void> }> {
@@ -141,7 +146,7 @@ ${c.main.replaceAll('FOLDER', here)}`;
 const longLine = (octets: number): string => `Subject: x\r\n\r\n${'x'.repeat(octets)}\r\n`;
 
 const cases: Readonly<Record<string, Case>> = {
-  'hold_domains': {
+  hold_domains: {
     main: 'hold_domains = held.test : ${if eq{1}{2}{ok.test}}',
     async act(program, seen) {
       await seen.letter(['u@held.test', 'u@ok.test'], 2);
@@ -156,7 +161,7 @@ const cases: Readonly<Record<string, Case>> = {
       await seen.letter(['u@ok.test'], 2);
     },
   },
-  'queue_domains': {
+  queue_domains: {
     main: 'queue_domains = queued.test',
     async act(program, seen) {
       await seen.letter(['u@queued.test', 'u@ok.test'], 2);
@@ -165,7 +170,7 @@ const cases: Readonly<Record<string, Case>> = {
       await seen.lines(8);
     },
   },
-  'queue_smtp_domains': {
+  queue_smtp_domains: {
     main: 'queue_smtp_domains = qs.test',
     async act(program, seen) {
       await seen.letter(['u@qs.test', 'v@ok.test'], 2);
@@ -174,7 +179,7 @@ const cases: Readonly<Record<string, Case>> = {
       await seen.lines(7);
     },
   },
-  'queue_only_file': {
+  queue_only_file: {
     main: 'queue_only_file = smtpFOLDER/smtp : FOLDER/all',
     async act(program, seen, here) {
       await seen.letter(['a@ok.test'], 2);
@@ -189,7 +194,7 @@ const cases: Readonly<Record<string, Case>> = {
       await seen.lines(9);
     },
   },
-  'errors_copy': {
+  errors_copy: {
     main: [
       'errors_copy = s@a.test  copy@a.test,two@a.test : \\',
       '"^(.*)@b\\\\\\\\.test\\\\\\$" ${1}-copy@a.test : *@c.test ${local_part}.${domain}@a.test,one-${1}@a.test,nought-${length_3::$0}@a.test : *er@e.test w-${1}@a.test : skipped@d.test',

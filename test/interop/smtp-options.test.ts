@@ -44,7 +44,10 @@ async function runCase(name: string, which: 'exim' | 'ours', c: Case): Promise<O
   const a = stack.use(await startScriptedServer(c.servers.A, 'tcp'));
   const b = stack.use(await startScriptedServer(c.servers.B, 'tcp'));
   const ports: Record<string, number> = { DOWN: await freePort() };
-  for (const [letter, { endpoint }] of [['A', a], ['B', b]] as const)
+  for (const [letter, { endpoint }] of [
+    ['A', a],
+    ['B', b],
+  ] as const)
     if (endpoint.kind === 'tcp') ports[letter] = endpoint.port;
   const withPorts = (text: string): string =>
     text.replace(/\b(?:A|B|DOWN)\b/g, (word) => String(ports[word] ?? word));
@@ -70,7 +73,8 @@ begin retry
   if (which === 'exim') {
     const daemon = await startExim(here, main, rest, ['-bd']);
     stack.defer(() => daemon.stop());
-    ({ port, mainLog } = daemon);
+    port = daemon.port;
+    mainLog = () => daemon.mainLog();
   } else {
     port = await freePort();
     const daemon = await startMailchute(
@@ -84,7 +88,10 @@ begin retry
   }
   const sent = await submit(port, { from: 's@a.test', to: c.to, content: 'Subject: x\r\n\r\nhello\r\n' });
   assert.match(sent.reply, /^250 /);
-  await until(() => c.ends.test(mainLog()) || undefined, () => `${c.ends} in ${mainLog()}`);
+  await until(
+    () => c.ends.test(mainLog()) || undefined,
+    () => `${c.ends} in ${mainLog()}`,
+  );
   const byPort = new Map(Object.entries(ports).map(([letter, n]) => [String(n), letter]));
   const log = mainLog()
     .split('\n')
@@ -136,7 +143,7 @@ const cases: Readonly<Record<string, Case>> = {
     to: ['u@x.test'],
     ends: / == /,
   },
-  'interface': {
+  interface: {
     servers: { A: takes, B: takes },
     router: 'route_list = * 127.0.0.1::A',
     transport: 'interface = <; ::1 ; ${if eq{$host_address}{127.0.0.1}{127.0.0.7}{127.0.0.8}} ; 127.0.0.9',
@@ -183,7 +190,7 @@ const cases: Readonly<Record<string, Case>> = {
     to: ['u@x.test', 'v@y.test'],
     ends: /Completed/,
   },
-  'hosts_avoid_esmtp': {
+  hosts_avoid_esmtp: {
     servers: { A: takes, B: takes },
     router: 'route_list = x.test 127.0.0.1::A ; * 127.0.0.2::B',
     transport: 'hosts_avoid_esmtp = 127.0.0.1\n  hosts_avoid_pipelining = !127.0.0.1',
@@ -191,7 +198,7 @@ const cases: Readonly<Record<string, Case>> = {
     to: ['u@x.test'],
     ends: /Completed/,
   },
-  'hosts_avoid_pipelining': {
+  hosts_avoid_pipelining: {
     servers: { A: takes, B: takes },
     router: 'route_list = * 127.0.0.1::A',
     transport: 'hosts_avoid_pipelining = ${if eq{$host}{127.0.0.1}{*}}',
@@ -199,21 +206,21 @@ const cases: Readonly<Record<string, Case>> = {
     to: ['u@x.test', 'v@y.test'],
     ends: /Completed/,
   },
-  'hosts_max_try_hardlimit': {
+  hosts_max_try_hardlimit: {
     servers: { A: defers, B: takes },
     router: 'route_list = * 127.0.0.1::A:127.0.0.1::B',
     transport: 'hosts_max_try_hardlimit = 1',
     to: ['u@x.test'],
     ends: / == /,
   },
-  'hosts_max_try': {
+  hosts_max_try: {
     servers: { A: defers, B: takes },
     router: 'route_list = * 127.0.0.1::DOWN:127.0.0.1::A:127.0.0.1::B',
     transport: 'hosts_max_try = 2',
     to: ['u@x.test'],
     ends: / == /,
   },
-  'transport_filter': {
+  transport_filter: {
     servers: { A: takes, B: takes },
     router: 'route_list = * 127.0.0.1::A',
     transport: `transport_filter = ${filterScript} $host $host_address \${uc:$primary_hostname} $pipe_addresses
@@ -246,7 +253,8 @@ const cases: Readonly<Record<string, Case>> = {
   },
   'disable_logging of a router that fails': {
     servers: { A: takes, B: refuses },
-    router: 'route_list = x.test 127.0.0.1::A\n  disable_logging\nlast:\n  driver = redirect\n  data = :fail: no\n  disable_logging',
+    router:
+      'route_list = x.test 127.0.0.1::A\n  disable_logging\nlast:\n  driver = redirect\n  data = :fail: no\n  disable_logging',
     transport: '',
     to: ['u@x.test', 'v@y.test'],
     // Exim does not log the end of the message either.

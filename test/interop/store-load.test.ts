@@ -37,7 +37,8 @@ test(`Exim and Postfix, ${perRelay} messages each over UNIX and TCP, while IMAP 
   chmodSync(folder.path, 0o755);
   const end = await startReadStore(path.join(folder.path, 'store'), users);
   t.after(() => end.stop());
-  const { imapPort, doveadm } = end.dovecot;
+  const { imapPort } = end.dovecot;
+  const doveadm = (...words: string[]): Promise<string> => end.dovecot.doveadm(...words);
   const at = (name: string): string => path.join(folder.path, name);
 
   const exims = {

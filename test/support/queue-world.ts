@@ -13,6 +13,7 @@ import {
   type DeliveryContext,
 } from '../../src/queue/context.ts';
 import type { DeliveryEvent } from '../../src/queue/events.ts';
+import type { QueueControl } from '../../src/queue/queue-control.ts';
 import { createHostGate } from '../../src/queue/host-gate.ts';
 import {
   createQueueRunner,
@@ -36,10 +37,17 @@ export interface QueueWorldOptions {
   readonly routers: readonly RouterSpec[];
   /** By name. `local` and `maxRecipients` as the transport has them. */
   readonly transports: Readonly<
-    Record<string, { readonly deliver: Script; readonly local?: boolean; readonly maxRecipients?: number }>
+    Record<
+      string,
+      { readonly deliver: Script; readonly maxRecipients?: number } & Partial<
+        Pick<ConfiguredTransport, 'local' | 'fallback' | 'delayAfterCutoff' | 'retryByDomain'>
+      >
+    >
   >;
   readonly retry: readonly string[];
   readonly bounce?: Partial<BounceOptions>;
+  readonly control?: QueueControl;
+  readonly retriedByName?: (transport: string) => boolean;
   readonly runner?: Partial<RunnerOptions>;
   /** Stands between the queue and the real spool. */
   readonly wrapSpool?: (spool: Spool) => Spool;
@@ -83,6 +91,9 @@ export function openQueueWorld(options: QueueWorldOptions): QueueWorld {
   const transports = new Map<string, ConfiguredTransport>();
   for (const [name, script] of Object.entries(options.transports))
     transports.set(name, {
+      ...(script.fallback === undefined ? {} : { fallback: script.fallback }),
+      ...(script.delayAfterCutoff === undefined ? {} : { delayAfterCutoff: script.delayAfterCutoff }),
+      ...(script.retryByDomain === undefined ? {} : { retryByDomain: script.retryByDomain }),
       local: script.local ?? false,
       transport: {
         name,
@@ -106,7 +117,12 @@ export function openQueueWorld(options: QueueWorldOptions): QueueWorld {
   const schedule = { ...scheduleDefaults, random: () => 0.5 };
   const context: DeliveryContext = {
     spool,
-    gate: createHostGate(hints, schedule, (text) => events.push({ kind: 'problem', atMs: world.now, text })),
+    gate: createHostGate(
+      hints,
+      schedule,
+      (text) => events.push({ kind: 'problem', atMs: world.now, text }),
+      options.retriedByName,
+    ),
     routers: configuredRouters({ routers: options.routers, transports: locals }),
     transports,
     main: mainFacts,
@@ -114,6 +130,7 @@ export function openQueueWorld(options: QueueWorldOptions): QueueWorld {
     retryRules,
     schedule,
     bounce: { ...bounceDefaults, ...options.bounce },
+    ...(options.control === undefined ? {} : { control: options.control }),
     maxParallelBatches: 4,
     emit: (event) => events.push(event),
     nowMs: () => world.now,

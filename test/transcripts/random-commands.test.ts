@@ -19,99 +19,26 @@ function randomFrom(seed: number): (bound: number) => number {
   };
 }
 
+const words = (text: string): string[] => text.split(' ');
+
 // What is left out are the differences of docs/store.md.
-const pieces = [
-  ...['user1', 'user2', 'nobody', 'a.b', 'a..b', '.a', 'a.', '%', '-', '_', '=', 'x'.repeat(20), '\xc3\xa9'],
-  ...['"user1"', '"a b"', '(c)', ',', ';', ':', '@', '@@', '<', '>', ' ', '\t', '\\', '\x01', '\xe9'],
-  ...[
-    'example.test',
-    '[192.0.2.1]',
-    '[IPv6:::1]',
-    '[x]',
-    'b..c',
-    '.c',
-    'c.',
-    '@one.test,@two.test:',
-    '@one.test:',
-  ],
-];
-const parameters = [
-  ...[
-    'BODY=7BIT',
-    'BODY=8BITMIME',
-    'body=x',
-    'BODY',
-    'SIZE=1',
-    'SMTPUTF8',
-    'RET=FULL',
-    'NOTIFY=NEVER',
-    'ENVID=x',
-  ],
-  ...[
-    'ORCPT=rfc822;a@b',
-    'ORCPT=x',
-    'ORCPT=rfc822;+4',
-    'ORCPT',
-    'XRCPTFORWARD=YQ',
-    'FOO',
-    'FOO=a',
-    'FOO=a=b',
-    '=',
-    '-a=b',
-    'A_B=c',
-  ],
-];
-const others = [
-  ...[
-    'RSET',
-    'RSET',
-    'RSET x',
-    'NOOP',
-    'NOOP a',
-    'NOOP a b',
-    'NOOP "a b"',
-    'VRFY',
-    'VRFY a',
-    'VRFY a@b',
-    'HELP',
-    'EXPN a',
-    'FOO',
-    '',
-  ],
-  ...[
-    'DATA',
-    'DATA x',
-    'STARTTLS',
-    'AUTH PLAIN',
-    'QUIT x',
-    'MAIL',
-    'RCPT',
-    'MAIL FROM',
-    'RCPT TO',
-    'LHLO',
-    'EHLO x',
-    'HELO x',
-  ],
-  ...['MAIL FROM:<a@b.test>', 'MAIL  FROM:<>', 'mail from:<>', 'LHLO c.test', 'LHLO  x'],
-];
-const xclient = [
-  'ADDR=192.0.2.1',
-  'ADDR=IPV6:::1',
-  'ADDR=x',
-  'ADDR',
-  'PORT=1',
-  'PORT=0',
-  'TTL=1',
-  'TTL=x',
-  'TIMEOUT=-1',
-  'PROTO=smtp',
-  'PROTO=x',
-  'HELO=+20',
-  'HELO=+2',
-  'LOGIN=a=b',
-  'FOO',
-  '=',
-];
+const pieces = words(
+  'user1 user2 nobody a.b a..b .a a. % - _ = xxxxxxxxxxxxxxxxxxxx \xc3\xa9 "user1" (c) , ; : @ @@ < > \t \\ \x01 \xe9 ' +
+    'example.test [192.0.2.1] [IPv6:::1] [x] b..c .c c. @one.test,@two.test: @one.test:',
+).concat(' ', '"a b"');
+const parameters = words(
+  'BODY=7BIT BODY=8BITMIME body=x BODY SIZE=1 SMTPUTF8 RET=FULL NOTIFY=NEVER ENVID=x ORCPT=rfc822;a@b ORCPT=x ' +
+    'ORCPT=rfc822;+4 ORCPT XRCPTFORWARD=YQ FOO FOO=a FOO=a=b = -a=b A_B=c',
+);
+const others =
+  `RSET|RSET|RSET x|NOOP|NOOP a|NOOP a b|NOOP "a b"|VRFY|VRFY a|VRFY a@b|HELP|EXPN a|FOO||DATA|DATA x|STARTTLS|AUTH PLAIN|
+QUIT x|MAIL|RCPT|MAIL FROM|RCPT TO|LHLO|EHLO x|HELO x|MAIL FROM:<a@b.test>|MAIL  FROM:<>|mail from:<>|LHLO c.test|LHLO  x`
+    .replace('\n', '')
+    .split('|');
+const xclient = words(
+  'ADDR=192.0.2.1 ADDR=IPV6:::1 ADDR=x ADDR PORT=1 PORT=0 TTL=1 TTL=x TIMEOUT=-1 PROTO=smtp PROTO=x HELO=+20 HELO=+2 ' +
+    'LOGIN=a=b FOO =',
+);
 
 /** A command line, one octet a character. */
 function makeLine(random: (bound: number) => number): string {
@@ -185,12 +112,6 @@ describe('random commands', { skip: needs('dovecot', '/usr/lib/dovecot/lmtp') },
         const line = makeLine(random);
         since.push(line);
         const [wanted, got] = await Promise.all([theirs.say(line), own.say(line)]);
-        if (process.env['ALL'] && got !== wanted) {
-          console.log(JSON.stringify(line), '\n D', wanted, '\n O', got);
-          theirs.hangUp();
-          own.hangUp();
-          continue;
-        }
         assert.equal(got, wanted, JSON.stringify(since.slice(-5)));
         // A transaction may have got as far as its content.
         if (wanted.startsWith('354')) {

@@ -9,6 +9,7 @@ import { deliveryLine } from '../../observe/delivery-lines.ts';
 import { logText } from '../../observe/log-text.ts';
 import { logPath, type Logs } from '../../observe/logs.ts';
 import type { ConfigModel } from '../../config/model.ts';
+import type { ExpandScope } from '../../expand/scope.ts';
 import type { EventRecipient } from '../../queue/events.ts';
 import type { DeliveryContext } from '../../queue/context.ts';
 import type { FreezeTell } from '../../queue/freeze-tell.ts';
@@ -115,7 +116,7 @@ export async function startEdge({
   const context: DeliveryContext = {
     spool,
     ...(control === undefined ? {} : { control }),
-    gate: createHostGate(hints, schedule, problem),
+    gate: createHostGate(hints, schedule, problem, retriedByName(model, scope)),
     routers,
     ...(rewriteChild === undefined ? {} : { rewriteChild }),
     transports,
@@ -313,4 +314,14 @@ function withoutLog({ routers, transports }: ConfigModel): (recipient: EventReci
   // A router's is about what is not routed.
   return ({ router = '', transport }) =>
     transport === undefined ? quietRouters.has(router) : quietTransports.has(transport);
+}
+
+/** `retry_include_ip_address` false. */
+function retriedByName({ transports }: ConfigModel, scope: ExpandScope): (transport: string) => boolean {
+  const names = transports.flatMap((t) => {
+    if (t.driver !== 'smtp') return [];
+    const wanted = expandAtStart(String(t.options.retry_include_ip_address), scope).trim().toLowerCase();
+    return ['false', 'no', '0', ''].includes(wanted) ? [t.name] : [];
+  });
+  return (transport) => names.includes(transport);
 }

@@ -207,7 +207,9 @@ export function createMessageSink(parts: EdgeParts, incoming: Incoming, writer: 
           body: arriving.envelope.body,
           pipelined: incoming.pipelined,
           receiveMs: Date.now() - incoming.facts.receivedAtMs,
-          ...(logItems.has('subject') ? { subject: subjectOf(headers(), parts.options.check_rfc2047_length) } : {}),
+          ...(logItems.has('subject')
+            ? { subject: subjectOf(headers(), parts.options.check_rfc2047_length) }
+            : {}),
           // As they came: rewriting does not change what is logged here.
           recipients: incoming.recipients.map((r) => r.address),
         },

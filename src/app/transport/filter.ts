@@ -71,8 +71,14 @@ async function wordsOf(
   const words: string[] = [];
   for (const word of commandWords(command)) {
     if (word === '$pipe_addresses') words.push(...batch.recipients.map((r) => formatAddress(r.address)));
+    // A host is a word of its own, as in the manual's example, whoever named it.
+    else if (word === '$host') words.push(host?.name ?? '');
     else {
-      const { text, tainted } = await expandRequired(word, `transport filter of ${transport} transport`, scope);
+      const { text, tainted } = await expandRequired(
+        word,
+        `transport filter of ${transport} transport`,
+        scope,
+      );
       if (tainted)
         throw putOff(`Tainted arg ${words.length} for ${transport} transport filter command: '${text}'`);
       words.push(text);

@@ -72,7 +72,8 @@ export const ignoredReasons = {
   noTls: 'STARTTLS is not offered',
   noUserFilter: 'filter files are not run: an address whose file is one is put off',
   noTlsClient: 'transports never use TLS: mail goes out as it does to a server that does not offer it',
-  ownTimes: 'each message keeps the retry times of its own recipients, so that no other sender is ever delayed by them',
+  ownTimes:
+    'each message keeps the retry times of its own recipients, so that no other sender is ever delayed by them',
   oneUser: 'Mailchute runs as the user who starts it; only local deliveries change to another',
   order: 'it only changes the order of what is done all at once',
   systemNames:

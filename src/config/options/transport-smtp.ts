@@ -111,6 +111,7 @@ export const smtpOptions = {
     type: 'boolean',
     default: true,
     expand: true,
+    atStart: true,
     status: { refused: 'transport' },
   },
   serialize_hosts: { type: 'list', default: undefined, expand: true, status: { refused: 'transport' } },

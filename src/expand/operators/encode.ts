@@ -130,7 +130,10 @@ export const encodeOperators: Readonly<Record<string, OperatorRow>> = {
   base62: encodeBase('base62', digits62, 6),
   base62d: decodeBase('base62d', digits62),
   rfc2047: { apply: (s, _argument, f) => encodeRfc2047(s, f.scope.main.headersCharset ?? 'UTF-8') },
-  rfc2047d: { apply: (s, _argument, f) => decodeRfc2047(s, f.scope.main.headersCharset ?? 'UTF-8', f.scope.main.checkRfc2047Length) },
+  rfc2047d: {
+    apply: (s, _argument, f) =>
+      decodeRfc2047(s, f.scope.main.headersCharset ?? 'UTF-8', f.scope.main.checkRfc2047Length),
+  },
   utf8_domain_to_alabel: toAlabel,
   utf8_domain_from_alabel: fromAlabel,
   utf8_localpart_to_alabel: toAlabel,

@@ -22,7 +22,7 @@ const names = `
   mime_filename mime_is_coverletter=0 mime_is_multipart=0 mime_is_rfc822=0 mime_part_count=-1
   originator_gid=0 originator_uid=0 prdr_requested=no proxy_external_address proxy_external_port=0 proxy_local_address
   proxy_local_port=0 proxy_session=no queue_name queue_size
-  rcpt_defer_count=0 rcpt_fail_count=0 recipient_data regex_match_string self_hostname sender_address_data
+  rcpt_defer_count=0 rcpt_fail_count=0 recipient_data regex_match_string self_hostname
   sender_data sender_helo_dnssec=no sender_host_authenticated sender_host_dnssec=no sender_ident
   sender_rate sender_rate_limit sender_rate_period sending_ip_address sending_port=-1 smtp_command
   smtp_command_argument smtp_command_history smtp_count_at_connection_start=0 smtp_notquit_reason

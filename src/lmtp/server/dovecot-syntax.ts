@@ -45,7 +45,7 @@ export function withoutSender(operand: string, grammar: Grammar): Command | unde
 }
 
 const localPart = new RegExp(`^(?:${quotedString}|(?:${atext}|\\.)+)`);
-const unquotable = /^"(?:[ !#-\[\]-~]|\\[ -~])*[^ -~]/;
+const unquotable = /^"(?:[ !#-[\]-~]|\\[ -~])*[^ -~]/;
 const domainText = new RegExp(`^(?:${domainPattern}|\\[[^\\[\\]\\\\ ]*\\])`);
 
 /** The fault in a path, read from left to right; undefined where Dovecot finds none. */

@@ -253,7 +253,12 @@ test('outcomes carry the host, the reply, its status and the peer', async (t) =>
   const host = hostOf(server);
   const [a, b] = await transport.deliver(batch(both, [host]), new AbortController().signal);
   const link = a?.kind === 'delivered' ? a.link : undefined;
-  assert.deepEqual(a, { kind: 'delivered', reply: { code: 250, status: '2.0.0', lines: ['ok'] }, host, link });
+  assert.deepEqual(a, {
+    kind: 'delivered',
+    reply: { code: 250, status: '2.0.0', lines: ['ok'] },
+    host,
+    link,
+  });
   assert.deepEqual([link?.port, link?.local?.address, link?.pipelined], [host.port, '127.0.0.1', true]);
   assert.deepEqual(b?.kind === 'failed' && [b.status.code, b.status.reply?.code, b.status.peer], [
     '5.1.1',

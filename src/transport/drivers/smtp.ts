@@ -1,5 +1,6 @@
 /** The smtp transport: SMTP or LMTP over TCP/IP (Exim manual, "The smtp transport"). */
 import { createLmtpPool } from '../../lmtp/client/pool.ts';
+import type { Endpoint } from '../../mail/endpoint.ts';
 import type { Envelope } from '../../mail/envelope.ts';
 import type { RecipientOutcome } from '../../mail/outcome.ts';
 import type { Awaitable } from '../../mail/awaitable.ts';
@@ -9,6 +10,7 @@ import type { Batch, CalloutTarget, Transport } from '../transport.ts';
 import { failureOutcome, outcomeOf, type Sent, type Voice } from './wording.ts';
 import {
   findHosts,
+  type FoundHost,
   isLocalAddress,
   type ResolvedHost,
   type ResolveName,
@@ -98,7 +100,7 @@ export function createSmtpTransport(name: string, options: SmtpTransportOptions)
     const looked = findHosts(own ?? routedHosts(batch), o.resolve);
     const found = looked instanceof Promise ? await looked : looked;
     if (typeof found === 'string') return found;
-    const hosts = found.map((host): ResolvedHost => ({ ...host, port: host.port ?? o.port }));
+    const hosts = found.map((host) => withPort(host, o.port));
     if (hosts.length === 0) return `${name} transport called with no hosts set`;
     const local =
       own === undefined || o.allowLocalhost ? undefined : hosts.find((host) => isLocalAddress(host.address));
@@ -106,6 +108,16 @@ export function createSmtpTransport(name: string, options: SmtpTransportOptions)
       ? hosts
       : `${local.name} [${local.address}] is the local host, and allow_localhost is not set`;
   }
+
+  const endpointOf = (
+    host: FoundHost,
+    from: string | undefined | { readonly problem: string },
+  ): Endpoint => ({
+    kind: 'tcp',
+    host: host.address,
+    port: host.port ?? o.port,
+    ...(typeof from === 'string' ? { localAddress: from } : {}),
+  });
 
   /** Tries one host for some recipients of a batch; outcomes go to their places. */
   async function tryHost(
@@ -137,12 +149,7 @@ export function createSmtpTransport(name: string, options: SmtpTransportOptions)
     const recipients = whole ? batch.recipients : batch.recipients.filter(among(positions));
     const envelope: Envelope = { ...batch.envelope, sender: batch.sender, recipients };
     const sent = await pool.send(
-      {
-        kind: 'tcp',
-        host: host.address,
-        port: host.port,
-        ...(typeof from === 'string' ? { localAddress: from } : {}),
-      },
+      endpointOf(host, from),
       { envelope, content: batch.message },
       {
         ...o.timeouts,
@@ -216,15 +223,9 @@ export function createSmtpTransport(name: string, options: SmtpTransportOptions)
       if (typeof helo !== 'string') return { kind: 'impossible', reason: helo.problem };
       const target: CalloutTarget = {
         protocol,
-        endpoints: hosts.map((h) => {
-          const from = options.interface?.(h);
-          return {
-            kind: 'tcp',
-            host: h.address ?? h.name,
-            port: h.port ?? o.port,
-            ...(typeof from === 'string' ? { localAddress: from } : {}),
-          };
-        }),
+        endpoints: hosts.map((h) =>
+          endpointOf({ ...h, address: h.address ?? h.name }, options.interface?.(h)),
+        ),
         helo,
         connectTimeoutMs: o.timeouts.connectTimeoutMs,
         commandTimeoutMs: o.timeouts.commandTimeoutMs,
@@ -233,6 +234,10 @@ export function createSmtpTransport(name: string, options: SmtpTransportOptions)
     },
     close: () => pool.close(),
   };
+}
+
+function withPort(host: FoundHost, port: number): ResolvedHost {
+  return { ...host, port: host.port ?? port };
 }
 
 const linesTooLong: RecipientOutcome = {

@@ -78,7 +78,7 @@ function openNext(fd: number, name: string, owner: Owner | undefined, make: () =
     try {
       return openSync(path, folderFlags);
     } catch (error) {
-      if (failureCode(error) !== 'ENOENT' || !makeOnce(make)) throw error;
+      if (failureCode(error) !== 'ENOENT' || makeOnce(make) === 'not made') throw error;
       return openSync(path, folderFlags);
     }
   }
@@ -86,9 +86,11 @@ function openNext(fd: number, name: string, owner: Owner | undefined, make: () =
     return openSync(path, folderFlags | constants.O_NOFOLLOW);
   } catch (error) {
     const code = failureCode(error);
-    if (code === 'ENOENT' && makeOnce(make)) {
+    if (code === 'ENOENT') {
+      const how = makeOnce(make);
+      if (how === 'not made') throw error;
       const next = openSync(path, folderFlags | constants.O_NOFOLLOW);
-      fchownSync(next, owner.uid, owner.gid);
+      if (how === 'made') fchownSync(next, owner.uid, owner.gid);
       return next;
     }
     if (code !== 'ENOTDIR' && code !== 'ELOOP') throw error;
@@ -96,16 +98,23 @@ function openNext(fd: number, name: string, owner: Owner | undefined, make: () =
     if (found?.isSymbolicLink() !== true) throw error;
     if (found.uid !== 0)
       throw systemError('ELOOP', `${name} is a symbolic link that does not belong to root`);
+    if (!keepsNames(fstatSync(fd)))
+      throw systemError('ELOOP', `${name} is a symbolic link in a folder where others can put one of their own`);
     return openSync(path, folderFlags);
   }
 }
 
-/** Somebody else may be quicker. */
-function makeOnce(make: () => boolean): boolean {
+/** Only root can change what a name leads to: it alone may write there, or nobody else may rename (the sticky bit). */
+function keepsNames({ uid, mode }: Stats): boolean {
+  return uid === 0 && ((mode & 0o022) === 0 || (mode & 0o1000) !== 0);
+}
+
+/** `there`: somebody else was quicker, and it is his. */
+function makeOnce(make: () => boolean): 'made' | 'there' | 'not made' {
   try {
-    return make();
+    return make() ? 'made' : 'not made';
   } catch (error) {
-    if (failureCode(error) === 'EEXIST') return true;
+    if (failureCode(error) === 'EEXIST') return 'there';
     throw error;
   }
 }
