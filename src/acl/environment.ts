@@ -2,7 +2,7 @@
 import type { ExpandScope } from '../expand/scope.ts';
 import type { Lists } from '../list/match.ts';
 import type { HostFact } from '../list/model.ts';
-import type { Verifier, VerifyResult } from '../verify/verifier.ts';
+import type { Verifier, VerifyResult, VerifyStage } from '../verify/verifier.ts';
 import type { Acl } from './ast.ts';
 import type { LogName } from './result.ts';
 import type { AclPhase } from './tables.ts';
@@ -23,7 +23,7 @@ export interface AclMemory {
   readonly warned: Set<string>;
   /** Results of sender verification by address and options. */
   readonly senders: Map<string, VerifyResult>;
-  senderFailure?: SenderFailure;
+  senderFailure?: SenderFailure | undefined;
 }
 
 /** The sender that did not verify last. Why goes to the client and to the log with the first refusal after it. */
@@ -32,8 +32,7 @@ export interface SenderFailure {
   readonly kind: 'fail' | 'defer';
   readonly message: string;
   readonly logReason: string;
-  /** It is the postmaster of its domain who was refused. */
-  readonly postmaster: boolean;
+  readonly stage: VerifyStage;
   told: boolean;
 }
 

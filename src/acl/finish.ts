@@ -76,7 +76,17 @@ function senderDetails({ env }: AclState, verdict: AclVerdict): string | undefin
     item: 'sender_verify_fail',
   });
   if (verdict === 'defer') return undefined;
-  if (sender.postmaster)
+  if (sender.stage === 'mail')
+    return [
+      `Callback setup failed while verifying <${sender.address}>`,
+      sender.message,
+      'The initial connection, or a HELO or MAIL FROM:<> command was',
+      'rejected. Refusing MAIL FROM:<> does not help fight spam, disregards',
+      'RFC requirements, and stops you from receiving standard bounce',
+      'messages. This host does not accept mail from domains whose servers',
+      'refuse bounces.',
+    ].join('\n');
+  if (sender.stage === 'postmaster')
     return [
       `Postmaster verification failed while checking <${sender.address}>`,
       sender.message,

@@ -2,6 +2,7 @@
 import { parseAddressText, splitAddresses } from '../expand/address-text.ts';
 import type { Address, Domain, LocalPart } from '../mail/address.ts';
 import { headerBody, type HeaderField } from '../mail/headers.ts';
+import { addressFault } from './header-syntax.ts';
 import { lowerAscii } from '../mail/local-part.ts';
 
 /** In the order in which Exim looks at them. */
@@ -24,7 +25,7 @@ export function* headerSenders(
         if (found === undefined) {
           const text = item.trim().replace(/\s+/g, ' ').slice(0, 1024);
           yield {
-            fault: `syntax error in '${field.name}:' header when scanning for sender: malformed address in "${text}"`,
+            fault: `syntax error in '${field.name}:' header when scanning for sender: ${addressFault(item)} in "${text}"`,
           };
           return;
         }
@@ -37,8 +38,10 @@ export function* headerSenders(
 
 /** The first header line whose name has other than printable ASCII. */
 export function headerNameFault(fields: readonly HeaderField[]): string | undefined {
-  const bad = fields.find((field) => /[^!-~]/.test(field.name));
-  return bad === undefined ? undefined : `Invalid character in header "${bad.name}" found`;
+  // A name that is none is not kept as one.
+  const names = fields.map(({ name, raw }) => (name === '' ? raw.slice(0, Math.max(0, raw.indexOf(':'))) : name));
+  const bad = names.find((name) => /[^!-~]/.test(name));
+  return bad === undefined ? undefined : `Invalid character in header "${bad}" found`;
 }
 
 /** A recipient that neither To nor Cc nor their Resent forms name. */

@@ -86,9 +86,7 @@ export function parseVerify(text: string): VerifyTest | string {
       : `unexpected '/' found in "${text}" (this verify item has no options)`;
   }
   if (!isSubject<AddressSubject>(addressSubjects, what)) return unknown;
-  if (given !== undefined && what === 'recipient')
-    return `"=" is not allowed after "recipient" in ACL condition "verify ${text}"`;
-  if (given !== undefined && what === 'header_sender') return unknown;
+  if (given !== undefined && what !== 'sender') return unknown;
   const address = given === undefined ? undefined : readAddress(given);
   if (typeof address === 'string') return `${address} in ACL condition "verify ${text}"`;
   let test: VerifyTest = { what, ...plain, ...(address === undefined ? {} : { address }) };
@@ -106,8 +104,18 @@ function readAddress(text: string): Address | string {
   return a.domain === '' ? `address "${text}" has no domain` : a;
 }
 
+const wordOptions: ReadonlySet<string> = new Set([
+  'defer_ok',
+  'no_details',
+  'success_on_redirect',
+  'callout_defer_ok',
+  'check_postmaster',
+]);
+
 function withOption(test: VerifyTest, option: string, text: string): VerifyTest | string {
   const name = option.split('=', 1)[0]?.trim() ?? '';
+  if (wordOptions.has(name) && option.includes('='))
+    return `unknown option "${option}" in ACL condition "verify ${text}"`;
   switch (name) {
     case 'defer_ok':
       return { ...test, deferOk: true };
@@ -189,6 +197,8 @@ function readCallout(value: string, test: VerifyTest, text: string): CalloutTest
   return { ...draft, connectTimeoutMs, maxWaitMs };
 }
 
+const valueOptions: ReadonlySet<string> = new Set(['connect', 'maxwait', 'mailfrom', 'postmaster_mailfrom']);
+
 function readCalloutOption(
   draft: CalloutDraft,
   option: string,
@@ -199,10 +209,12 @@ function readCalloutOption(
   const name = (equals < 0 ? option : option.slice(0, equals)).trim();
   const value = equals < 0 ? undefined : option.slice(equals + 1).trim();
   const badTime = `bad time value in ACL condition "verify ${text}"`;
+  if (value === undefined && valueOptions.has(name))
+    return `'=' expected after "${name}" in ACL verify condition "${text}"`;
   switch (name) {
     case 'connect':
     case 'maxwait': {
-      const ms = value === undefined ? undefined : parseTimeInterval(value);
+      const ms = parseTimeInterval(value ?? '');
       if (ms === undefined) return badTime;
       if (name === 'connect') draft.connectTimeoutMs = ms;
       else draft.maxWaitMs = ms;
@@ -243,8 +255,9 @@ function readCalloutOption(
       return undefined;
     case 'use_sender':
     case 'use_postmaster':
-      if (what !== 'recipient')
-        return `callout option "${name}" is for recipients only (detected in ACL condition "verify ${text}")`;
+      if (what !== 'recipient') return 'use_sender or use_postmaster cannot be used for a sender verify callout';
+      if (draft.mailFrom === (name === 'use_sender' ? 'postmaster' : 'sender'))
+        return 'only one of use_sender and use_postmaster can be set for a recipient callout';
       draft.mailFrom = name === 'use_sender' ? 'sender' : 'postmaster';
       return undefined;
     default: {

@@ -65,6 +65,7 @@ async function verifyHeaderSender(state: AclState, test: VerifyTest, warns: bool
       return 'fail';
     }
     const result = await askAboutSender(state, test, one.address);
+    state.facts.senderVerifyFailure = failureWord(result);
     if (result.kind === 'ok') return 'ok';
     if (result.kind === 'defer') {
       if (test.deferOk || (result.stage !== 'route' && test.callout?.deferOk === true)) return 'ok';
@@ -109,24 +110,21 @@ function verifyRecipient(state: AclState, test: VerifyTest, warns: boolean): Awa
     domain: address.domain as Domain,
   };
   return env.verifier.verifyRecipient(request(state, test, subject), env.signal).then((result) => {
+    if (result.addressData === undefined) delete address.addressData;
+    else address.addressData = result.addressData;
+    state.facts.recipientVerifyFailure = failureWord(result);
     if (result.kind === 'ok') {
-      // Exim sets it though nothing failed: the server takes any local part.
-      if (result.random === true) state.facts.recipientVerifyFailure = 'random';
-      if (result.addressData !== undefined) address.addressData = result.addressData;
-      if (result.via !== 'route' && test.callout?.deferOk !== true) {
-        // The place where mail for it goes knows this recipient (Exim manual, "Callout verification"); with defer_ok it
-        // may not have been asked.
-        address.domainData = subject.domain;
-        address.localPartData = subject.local;
+      if (result.known !== undefined) {
+        // The place where mail for it goes knows this recipient (Exim manual, "Callout verification").
+        address.domainData = result.known.domain;
+        address.localPartData = result.known.local;
         address.domainDataTainted = false;
         address.localPartDataTainted = false;
       }
       return 'ok';
     }
-    const text = result.reply.lines.join('\n');
     state.logMessage = result.logReason;
-    state.userMessage = text;
-    state.facts.recipientVerifyFailure = failureWord(result);
+    state.userMessage = result.reply.lines.join('\n');
     return failure(state, test, result, warns);
   });
 }
@@ -147,6 +145,8 @@ function verifySender(state: AclState, test: VerifyTest, warns: boolean): Awaita
 /** Asked once a message for each address and set of options. */
 function askAboutSender(state: AclState, test: VerifyTest, subject: Address): Awaitable<VerifyResult> {
   const { memory, verifier, signal } = state.env;
+  // As in Exim, why it failed is told anew for each question to a server.
+  if (test.callout !== undefined) memory.senderFailure = undefined;
   const key = `${formatAddress(subject)} ${JSON.stringify(test.callout ?? null)}`;
   const known = memory.senders.get(key);
   if (known !== undefined) return known;
@@ -164,12 +164,13 @@ function senderOutcome(
   result: VerifyResult,
   warns: boolean,
 ): Outcome {
-  if (result.kind === 'ok') {
-    if (result.random === true) state.facts.senderVerifyFailure = 'random';
-    return 'ok';
-  }
-  const { facts, env } = state;
+  const { facts, env, scope } = state;
   facts.senderVerifyFailure = failureWord(result);
+  if (scope.message !== undefined) {
+    if (result.addressData === undefined) delete scope.message.senderAddressData;
+    else scope.message.senderAddressData = result.addressData;
+  }
+  if (result.kind === 'ok') return 'ok';
   const message = result.reply.lines.join('\n');
   if (result.kind === 'fail') state.userMessage = state.logMessage = 'Sender verify failed';
   else if (result.stage === 'route')
@@ -185,7 +186,7 @@ function senderOutcome(
       kind: result.kind,
       message,
       logReason: result.logReason,
-      postmaster: result.stage === 'postmaster',
+      stage: result.stage,
       told: test.noDetails,
     };
   else if (test.noDetails) earlier.told = true;
@@ -212,7 +213,12 @@ function failure(
   return result.kind;
 }
 
-function failureWord(result: Exclude<VerifyResult, { kind: 'ok' }>): string {
+/** `$sender_verify_failure` and `$recipient_verify_failure`; Exim's leave some of what is temporary unnamed. */
+function failureWord(result: VerifyResult): string | undefined {
+  // Nothing failed, but the server takes any local part.
+  if (result.kind === 'ok')
+    return result.random === true ? 'random' : result.forgiven === 'mail' ? 'mail' : undefined;
+  if (result.kind === 'defer') return result.stage === 'route' || result.stage === 'mail' ? result.stage : undefined;
   switch (result.stage) {
     case 'route':
     case 'mail':

@@ -127,8 +127,8 @@ export interface AddressFacts {
 /** Facts that ACLs set. */
 export interface AclFacts {
   verifyMessage?: string;
-  senderVerifyFailure?: string;
-  recipientVerifyFailure?: string;
+  senderVerifyFailure?: string | undefined;
+  recipientVerifyFailure?: string | undefined;
   /** `$acl_arg1`... of a nested call. */
   args?: readonly string[];
   logMessage?: string;

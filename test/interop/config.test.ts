@@ -336,7 +336,8 @@ acl_smtp_rcpt nonsense;authenticator c;routers;-n never_users deliver_queue_load
     const ours = (await bothPrint(['macro_list'], 'root')).lines.filter((l) => l !== '');
     assert.ok(ours.length > 500);
     // Ours alone, and of what Debian's Exim is built without.
-    const own = /^_(?:HAVE_(?:MAILCHUTE|LOOKUP_REDIS)|OPT_MAIN_REDIS_SERVERS|(?:OPT|DRIVER)_STORES?_.*)$/;
+    const own =
+      /^_(?:HAVE_(?:MAILCHUTE|LOOKUP_REDIS)|OPT_MAIN_(?:REDIS_SERVERS|DIRECT_DELIVERY_.*)|(?:OPT|DRIVER)_(?:STORE|STORES|DIRECTORY|DIRECTORIES)_.*)$/;
     assert.deepEqual(
       ours.filter((name) => !theirs.has(name) && !own.test(name)),
       [],

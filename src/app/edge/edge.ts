@@ -318,10 +318,11 @@ function withoutLog({ routers, transports }: ConfigModel): (recipient: EventReci
 
 /** `retry_include_ip_address` false. */
 function retriedByName({ transports }: ConfigModel, scope: ExpandScope): (transport: string) => boolean {
-  const names = transports.flatMap((t) => {
-    if (t.driver !== 'smtp') return [];
+  const names = new Set<string>();
+  for (const t of transports) {
+    if (t.driver !== 'smtp') continue;
     const wanted = expandAtStart(String(t.options.retry_include_ip_address), scope).trim().toLowerCase();
-    return ['false', 'no', '0', ''].includes(wanted) ? [t.name] : [];
-  });
-  return (transport) => names.includes(transport);
+    if (['false', 'no', '0', ''].includes(wanted)) names.add(t.name);
+  }
+  return (transport) => names.has(transport);
 }

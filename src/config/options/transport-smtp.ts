@@ -112,7 +112,7 @@ export const smtpOptions = {
     default: true,
     expand: true,
     atStart: true,
-    status: { refused: 'transport' },
+    status: 'works',
   },
   serialize_hosts: { type: 'list', default: undefined, expand: true, status: { refused: 'transport' } },
   size_addition: { type: 'integer', default: '1024', status: 'works' },

@@ -56,6 +56,7 @@ export const messageVariables: Readonly<Record<string, VariableRow>> = {
   message_age: clean((m) => (m.receivedAtMs === 0 ? '0' : seconds(Date.now() - m.receivedAtMs)), '0'),
   received_time: clean((m) => seconds(m.receivedAtMs), '0'),
   sender_address: sender((m) => formatAddress(m.sender)),
+  sender_address_data: wire((m) => m.senderAddressData),
   sender_address_local_part: sender((m) => m.sender?.local),
   sender_address_domain: sender((m) => m.sender?.domain),
   // Known while an address is routed or delivered.
