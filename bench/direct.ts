@@ -10,6 +10,7 @@ import {
   type Comparison,
   type Figures,
   type LoadReport,
+  type SinkReport,
   benchFolder,
   figures,
   jsonLine,
@@ -127,7 +128,7 @@ function sinkEnd(folder: string): End {
       await sink.printed(/ready/);
       return async () => {
         await sink.ended;
-        const got = jsonLine<{ recipients: number; lastAtMs: number; cpuSeconds: number }>(sink.output());
+        const got = jsonLine(sink.output()) as SinkReport;
         if (got.recipients !== messages) throw new Error(`the sink got ${got.recipients} of ${messages}`);
         return got;
       };

@@ -8,6 +8,7 @@ import {
   type Comparison,
   type Figures,
   type LoadReport,
+  type SinkReport,
   benchFolder,
   figures,
   jsonLine,
@@ -88,7 +89,7 @@ async function relayRound(
     size: o.size,
   });
   await sink.ended;
-  const got = jsonLine<{ recipients: number; lastAtMs: number; cpuSeconds: number }>(sink.output());
+  const got = jsonLine(sink.output()) as SinkReport;
   if (got.recipients !== messages) throw new Error(`the sink got ${got.recipients} of ${messages}`);
   const { cpuSeconds, foreignCores } = end(sent.clientCpuSeconds + got.cpuSeconds);
   into.perSecond.push(messages / ((got.lastAtMs - sent.beganAtMs) / 1000));

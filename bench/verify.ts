@@ -59,14 +59,17 @@ const warm: Kind = {
   questions: (o) => [o.questions * 4, o.questions * 2],
   fill: true,
 };
-/** A connection for each question needs a port for each, which Linux keeps for a minute. */
+/**
+ * A connection for each question needs a port for each, which Linux keeps for a minute. The client waits for 221 before it closes,
+ * as RFC 5321 §4.1.1.10 wants and mail servers do: Exim sends it when the client closes, or after 200 ms.
+ */
 const single: Kind = {
   ...nocache,
   title: 'no_cache, one recipient a connection, the client waits for 221',
   questions: (o) => [Math.ceil(o.questions / 4), Math.ceil(o.questions / 100)],
   words: { single: true },
 };
-/** Exim takes up to 200 ms for the answer to QUIT; these clients do not wait for it. */
+/** The client closes its side together with QUIT and waits for nothing. */
 const hurry: Kind = {
   ...single,
   title: 'no_cache, one recipient a connection, the client does not wait for 221',

@@ -94,13 +94,13 @@ export async function runProgram<T>(
   const run = await runToEnd(process.execPath, [path.join(import.meta.dirname, '..', file), ...list], {
     timeoutMs: 300_000,
   });
-  return jsonLine<T>(run.output, run.code === 0);
+  return jsonLine(run.output, run.code === 0) as T;
 }
 
-export function jsonLine<T>(output: string, good = true): T {
+export function jsonLine(output: string, good = true): unknown {
   const line = output.split('\n').find((l) => l.startsWith('{'));
   if (!good || line === undefined) throw new Error(`a bench program failed: ${output}`);
-  return JSON.parse(line) as T;
+  return JSON.parse(line);
 }
 
 /** What `load.ts` prints. */
@@ -113,6 +113,13 @@ export interface LoadReport {
   readonly beganAtMs: number;
   readonly endOfDataMs: { readonly p50: number; readonly p99: number };
   readonly faults: Readonly<Record<string, number>>;
+}
+
+/** What `sink.ts` prints. */
+export interface SinkReport {
+  readonly recipients: number;
+  readonly lastAtMs: number;
+  readonly cpuSeconds: number;
 }
 
 function column(values: readonly number[], digits: number, width: number): string {

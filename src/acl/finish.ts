@@ -94,5 +94,6 @@ function senderDetails({ env }: AclState, verdict: AclVerdict): string | undefin
       'mailbox for each mail domain. This host does not accept mail',
       'from domains whose servers reject the postmaster address.',
     ].join('\n');
+  if (sender.message === '') return undefined;
   return `Verification failed for <${sender.address}>\n${sender.message}`;
 }

@@ -4,6 +4,7 @@ import * as fc from 'fast-check';
 import { formatDiagnostic } from '../mail/diagnostic.ts';
 import { parseAcl } from './parse.ts';
 import { readAcl, sourceLines } from './test-support.ts';
+import { parseVerify } from './verify-test.ts';
 
 const position = { file: 'test.conf', line: 1, column: 1 };
 
@@ -47,15 +48,67 @@ test('a constant verify is read at once', () => {
     what: 'recipient',
     deferOk: true,
     noDetails: false,
+    successOnRedirect: false,
+    caseless: false,
     callout: {
       timeoutMs: 5000,
       connectTimeoutMs: 1000,
       maxWaitMs: 20_000,
       deferOk: false,
       noCache: true,
+      random: false,
       mailFrom: 'sender',
     },
   });
+});
+
+test('every parameter of callouts and quotas is read', () => {
+  const read = (text: string) => {
+    const test = parseVerify(text);
+    return typeof test === 'string' ? test : test;
+  };
+  const calloutOf = (text: string) => {
+    const test = read(text);
+    return typeof test === 'string' ? test : test.callout;
+  };
+  const usual = {
+    timeoutMs: 30_000,
+    connectTimeoutMs: 30_000,
+    maxWaitMs: 120_000,
+    deferOk: false,
+    noCache: false,
+    random: false,
+    mailFrom: 'null',
+  };
+  const pm = { local: 'pm', domain: 'b.test' };
+  assert.deepEqual(calloutOf('sender/callout=random'), { ...usual, random: true });
+  assert.deepEqual(calloutOf('sender/callout=hold'), usual);
+  assert.deepEqual(calloutOf('sender/check_postmaster'), { ...usual, postmaster: { sender: null, full: false } });
+  assert.deepEqual(calloutOf('sender/callout=postmaster'), { ...usual, postmaster: { sender: null, full: false } });
+  assert.deepEqual(calloutOf('sender/callout=fullpostmaster'), {
+    ...usual,
+    postmaster: { sender: null, full: true },
+  });
+  assert.deepEqual(calloutOf('sender/callout=fullpostmaster,postmaster_mailfrom=pm@b.test'), {
+    ...usual,
+    postmaster: { sender: pm, full: true },
+  });
+  assert.deepEqual(calloutOf('header_sender/callout=mailfrom=pm@b.test'), { ...usual, mailFrom: pm });
+  const quotaOf = (text: string) => {
+    const test = read(text);
+    return typeof test === 'string' ? test : test.quota;
+  };
+  assert.deepEqual(quotaOf('recipient/quota'), { positiveMs: 300_000, negativeMs: 3_600_000 });
+  assert.deepEqual(quotaOf('recipient/quota=cachepos=1s,cacheneg=2s'), { positiveMs: 1000, negativeMs: 2000 });
+  assert.deepEqual(quotaOf('recipient/quota=no_cache'), { positiveMs: 0, negativeMs: 0 });
+  const addressOf = (text: string) => {
+    const test = read(text);
+    return typeof test === 'string' ? test : test.address;
+  };
+  assert.equal(addressOf('sender='), null);
+  assert.deepEqual(addressOf('sender=pm@b.test'), pm);
+  assert.equal(addressOf('sender=pm'), 'pm');
+  assert.equal(addressOf('sender'), undefined);
 });
 
 const mistakes: readonly (readonly [text: string, problem: string])[] = [
@@ -98,21 +151,32 @@ const mistakes: readonly (readonly [text: string, problem: string])[] = [
   ['warn control = freez', '1:16 unknown control "freez", did you mean "freeze"?'],
   ['warn control = freeze/x', '1:16 syntax error in "control=freeze/x"'],
   ['warn control = fakereject', '1:16 control = fakereject is not supported'],
-  ['deny verify = helo', '1:15 verify = helo is not supported'],
+  ['deny verify = certificate', '1:15 verify = certificate is not supported'],
   [
     'deny verify = foo',
-    '1:15 expected "sender[=address]" or "recipient" at start of ACL condition "verify foo"',
+    '1:15 expected "sender[=address]", "recipient", "helo", "header_syntax", "header_sender", "header_names_ascii" or "reverse_host_lookup" at start of ACL condition "verify foo"',
   ],
   ['deny verify = recipient/foo', '1:15 unknown option "foo" in ACL condition "verify recipient/foo"'],
   ['deny verify = recipient/callout=5', '1:15 bad time value in ACL condition "verify recipient/callout=5"'],
   [
-    'deny verify = recipient/callout=random',
-    '1:15 callout option "random" is not supported in ACL condition "verify recipient/callout=random"',
+    'deny verify = recipient/callout=random=x',
+    '1:15 bad time value in ACL condition "verify recipient/callout=random=x"',
+  ],
+  [
+    'deny verify = recipient/callout=connect',
+    `1:15 '=' expected after "connect" in ACL verify condition "recipient/callout=connect"`,
   ],
   [
     'deny verify = sender/callout=use_sender',
-    '1:15 callout option "use_sender" is for recipients only (detected in ACL condition "verify sender/callout=use_sender")',
+    '1:15 use_sender or use_postmaster cannot be used for a sender verify callout',
   ],
+  [
+    'deny verify = recipient/callout=use_sender,use_postmaster',
+    '1:15 only one of use_sender and use_postmaster can be set for a recipient callout',
+  ],
+  ['deny verify = sender/quota', '1:15 can only verify quota of recipient'],
+  ['deny verify = helo/x', `1:15 unexpected '/' found in "helo/x" (this verify item has no options)`],
+  ['deny verify = recipient/defer_ok=1', '1:15 unknown option "defer_ok=1" in ACL condition "verify recipient/defer_ok=1"'],
   [
     'deny verify = sender=nodomain',
     '1:15 address "nodomain" has no domain in ACL condition "verify sender=nodomain"',

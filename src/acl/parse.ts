@@ -21,7 +21,7 @@ import {
   type ModifierName,
   type Verb,
 } from './tables.ts';
-import { parseVerify } from './verify-test.ts';
+import { parseConstantVerify } from './verify-test.ts';
 
 /** An ACL's text: logical lines, without comments and blank lines, continuations joined. */
 export interface AclSource {
@@ -139,7 +139,7 @@ function readCondition(reader: Reader, kind: ConditionName, head: Head, value: S
       return template && { ...head, kind, template };
     }
     case 'verify': {
-      const test = readArgument(reader, value, parseVerify);
+      const test = readArgument(reader, value, parseConstantVerify);
       return test && { ...head, kind, test };
     }
     case 'authenticated':

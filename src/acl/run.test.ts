@@ -75,6 +75,7 @@ test('callout options become those of the verifier', async () => {
     maxWaitMs: 120_000,
     deferOk: false,
     noCache: false,
+    random: false,
     sender: null,
   });
   assert.deepEqual((await ask('recipient/callout=10s,connect=2s,maxwait=15s,defer_ok'))?.callout, {
@@ -83,6 +84,7 @@ test('callout options become those of the verifier', async () => {
     maxWaitMs: 15_000,
     deferOk: true,
     noCache: false,
+    random: false,
     sender: null,
   });
   assert.deepEqual((await ask('recipient/callout=use_sender'))?.callout?.sender, addressOf('s@sender.test'));
@@ -105,15 +107,17 @@ test('a verify option that an expansion makes wrong defers', async () => {
 });
 
 test('a callout that succeeds makes the local part a trusted one; with defer_ok it proves nothing', async () => {
-  for (const [options, data] of [
-    ['callout', 'x'],
-    ['callout=defer_ok', undefined],
-    ['defer_ok', undefined],
+  const known = { local: 'known', domain: 'a.test' };
+  for (const [options, data, result] of [
+    ['callout', 'known', { via: 'callout', known }],
+    ['callout=defer_ok', 'known', { via: 'cache', known }],
+    ['callout=defer_ok', undefined, { via: 'callout', forgiven: 'rcpt' }],
+    ['callout=random', undefined, { via: 'callout', random: true }],
+    ['defer_ok', undefined, { via: 'route' }],
   ] as const) {
-    const via = options.startsWith('callout') ? 'callout' : 'route';
     const { env } = world({
       acls: { main: `accept verify = recipient/${options}` },
-      verify: () => ({ kind: 'ok', via, addressData: 'data' }),
+      verify: () => ({ kind: 'ok', ...result, addressData: 'data' }),
     });
     await runAcl('main', env);
     assert.equal(env.scope.address?.localPartData, data);

@@ -28,8 +28,8 @@ export type PlainSubject =
 
 export interface VerifyTest {
   readonly what: AddressSubject | PlainSubject;
-  /** `sender=address`: verify this in place of the message's sender. */
-  readonly address?: Address;
+  /** `sender=address`: verify this in place of the message's sender; null where it is empty, a text where it is no address. */
+  readonly address?: Address | string | null;
   /** A temporary failure of routing counts as success. */
   readonly deferOk: boolean;
   /** Tell the client nothing about why a sender did not verify. */
@@ -62,6 +62,13 @@ function isSubject<T extends string>(names: ReadonlySet<string>, name: string): 
   return names.has(name);
 }
 
+/** As {@link parseVerify}, for a text that is the same for every message: an address that is none is a mistake. */
+export function parseConstantVerify(text: string): VerifyTest | string {
+  const test = parseVerify(text);
+  if (typeof test === 'string' || typeof test.address !== 'string') return test;
+  return `${readAddress(test.address) as string} in ACL condition "verify ${text}"`;
+}
+
 /** Reads the condition's value; a text is what is wrong with it, in Exim's words where Exim would refuse it too. */
 export function parseVerify(text: string): VerifyTest | string {
   const [first = '', ...options] = splitList(`</${text}`);
@@ -87,15 +94,19 @@ export function parseVerify(text: string): VerifyTest | string {
   }
   if (!isSubject<AddressSubject>(addressSubjects, what)) return unknown;
   if (given !== undefined && what !== 'sender') return unknown;
-  const address = given === undefined ? undefined : readAddress(given);
-  if (typeof address === 'string') return `${address} in ACL condition "verify ${text}"`;
-  let test: VerifyTest = { what, ...plain, ...(address === undefined ? {} : { address }) };
+  let test: VerifyTest = { what, ...plain, ...(given === undefined ? {} : { address: givenSender(given) }) };
   for (const option of options) {
     const next = withOption(test, option, text);
     if (typeof next === 'string') return next;
     test = next;
   }
   return test;
+}
+
+function givenSender(text: string): Address | string | null {
+  if (text === '' || text === '<>') return null;
+  const address = readAddress(text);
+  return typeof address === 'string' ? text : address;
 }
 
 function readAddress(text: string): Address | string {

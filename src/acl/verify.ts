@@ -133,20 +133,22 @@ function verifySender(state: AclState, test: VerifyTest, warns: boolean): Awaita
   const { scope, env } = state;
   if (!messagePhases.has(env.phase))
     return fail(state, `cannot verify sender in ACL for ${phases[env.phase].title}`);
-  const subject = test.address ?? scope.message?.sender ?? null;
+  const subject = test.address === undefined ? (scope.message?.sender ?? null) : test.address;
   // A bounce has no sender to verify.
   if (subject === null) return 'ok';
+  if (typeof subject === 'string') return senderOutcome(state, test, subject, nobody, warns);
   const result = askAboutSender(state, test, subject);
   return result instanceof Promise
     ? result.then((r) => senderOutcome(state, test, subject, r, warns))
     : senderOutcome(state, test, subject, result, warns);
 }
 
+/** Of a text that is no address. */
+const nobody: VerifyResult = { kind: 'fail', stage: 'route', reply: { code: 550, lines: [''] }, logReason: '' };
+
 /** Asked once a message for each address and set of options. */
 function askAboutSender(state: AclState, test: VerifyTest, subject: Address): Awaitable<VerifyResult> {
   const { memory, verifier, signal } = state.env;
-  // As in Exim, why it failed is told anew for each question to a server.
-  if (test.callout !== undefined) memory.senderFailure = undefined;
   const key = `${formatAddress(subject)} ${JSON.stringify(test.callout ?? null)}`;
   const known = memory.senders.get(key);
   if (known !== undefined) return known;
@@ -160,7 +162,7 @@ function askAboutSender(state: AclState, test: VerifyTest, subject: Address): Aw
 function senderOutcome(
   state: AclState,
   test: VerifyTest,
-  subject: Address,
+  subject: Address | string,
   result: VerifyResult,
   warns: boolean,
 ): Outcome {
@@ -178,9 +180,10 @@ function senderOutcome(
   else state.userMessage = state.logMessage = 'Could not complete sender verify callout';
   const outcome = failure(state, test, result, warns);
   if (outcome === 'ok') return outcome;
-  const address = formatAddress(subject);
+  const address = typeof subject === 'string' ? subject : formatAddress(subject);
   const earlier = env.memory.senderFailure;
-  if (earlier?.address !== address)
+  // As in Exim, the reasons of routing are told once, those of a callout every time.
+  if (earlier?.address !== address || test.callout !== undefined)
     env.memory.senderFailure = {
       address,
       kind: result.kind,

@@ -107,6 +107,12 @@ export interface DomainRecord {
   readonly random?: DomainFact;
 }
 
+/** Records that were read, and how long they are believed. */
+const maxRead = 5000;
+const readMs = 1000;
+
+const factNames = ['callout', 'postmaster', 'random'] as const;
+
 /** @param problem told of a hint that could not be written; the callout's answer stands all the same */
 export function createCalloutCache(
   hints: Hints,
@@ -124,21 +130,38 @@ export function createCalloutCache(
     (recent.size > 0 ? recent.get(key) : undefined) ?? hints.get('callout', key, nowMs);
 
   const put = (key: string, record: AddressRecord | DomainRecord, expiresAtMs: number): void => {
+    read.delete(key);
     if (recent.size < maxRecent) recent.set(key, record);
     hints
       .put('callout', key, record, expiresAtMs)
       .catch((error: unknown) => problem(`callout cache: ${errorText(error)}`))
       .finally(() => {
+        read.delete(key);
         if (recent.get(key) === record) recent.delete(key);
       });
   };
 
+  /** What was read a moment ago: most recipients of a batch are of one domain, and popular ones come again and again. */
+  const read = new Map<string, { readonly record: unknown; readonly untilMs: number }>();
+
+  /** The record of a key by `parse`. Another process's is seen {@link readMs} later at the most. */
+  function recordOf<T>(key: string, nowMs: number, parse: (record: unknown) => T): T {
+    const kept = recent.size === 0 ? read.get(key) : undefined;
+    if (kept !== undefined && nowMs < kept.untilMs) return kept.record as T;
+    const record = parse(get(key, nowMs));
+    if (read.size >= maxRead) read.clear();
+    read.set(key, { record, untilMs: nowMs + readMs });
+    return record;
+  }
+
   function domainOf(address: Address, nowMs: number): DomainRecord {
-    const record = readDomainRecord(get(domainKey(address), nowMs));
-    const live = Object.entries(record).filter(
-      ([name, fact]) => fact.atMs + lifeOf(name as keyof DomainRecord, fact) > nowMs,
-    );
-    return Object.fromEntries(live);
+    const record = recordOf(domainKey(address), nowMs, readDomainRecord);
+    const isLive = (name: keyof DomainRecord): boolean => {
+      const fact = record[name];
+      return fact === undefined || fact.atMs + lifeOf(name, fact) > nowMs;
+    };
+    if (factNames.every(isLive)) return record;
+    return Object.fromEntries(Object.entries(record).filter(([name]) => isLive(name as keyof DomainRecord)));
   }
 
   function learn(address: Address, name: keyof DomainRecord, fact: DomainFact): void {
@@ -164,7 +187,7 @@ export function createCalloutCache(
       if (random && domain.random?.result === 'accept') return { kind: 'random-accepted' };
       if (postmaster && domain.postmaster?.result === 'reject')
         return refused('postmaster', domain.postmaster);
-      const known = readAddressRecord(get(addressKey(address, sender), nowMs));
+      const known = recordOf(addressKey(address, sender), nowMs, readAddressRecord);
       if (known?.result === 'accept') return { kind: 'accepted' };
       if (known !== undefined) return refused('address', known);
       return {
@@ -239,8 +262,7 @@ export function readAddressRecord(record: unknown): AddressRecord | undefined {
 
 export function readDomainRecord(record: unknown): DomainRecord {
   if (typeof record !== 'object' || record === null) return {};
-  const names = ['callout', 'postmaster', 'random'] as const;
-  const facts = names.flatMap((name) => {
+  const facts = factNames.flatMap((name) => {
     const fact: unknown = (record as Partial<Record<string, unknown>>)[name];
     return isFact(fact) ? [[name, fact] as const] : [];
   });

@@ -49,6 +49,10 @@ function memoryHints(): Hints & { readonly records: Map<string, { record: unknow
   };
 }
 
+function placeOf({ endpoint }: ScriptedServer): string {
+  return endpoint.kind === 'unix' ? endpoint.path : '';
+}
+
 const options: CalloutOptions = {
   timeoutMs: 100,
   connectTimeoutMs: 100,
@@ -90,7 +94,7 @@ async function fixture(
       transport: 't',
       hosts,
       address: a,
-      facts: { addressData: 'data' },
+      facts: { local: a.local, domain: a.domain, addressData: 'data' },
     }),
     transport: (name) => (name === 't' ? transport : undefined),
     callouts,
@@ -129,7 +133,12 @@ for (const where of ['unix', 'tcp'] as const) {
       rcpt: (p) => (p.startsWith('a') ? '250 ok\r\n' : '550-5.1.1 no\r\n550 5.1.1 really\r\n'),
     };
     const f = disposed(t, await fixture(script, where));
-    assert.deepEqual(await ask(f), { kind: 'ok', via: 'callout', addressData: 'data' });
+    assert.deepEqual(await ask(f), {
+      kind: 'ok',
+      via: 'callout',
+      addressData: 'data',
+      known: { local: 'a', domain: 'example.test' },
+    });
     const unknown = await ask(f, 'b@example.test');
     assert.equal(brief(unknown), 'fail rcpt');
     assert.ok(unknown.kind === 'fail');
@@ -235,7 +244,7 @@ test('store down: deferred', async () => {
   const callouts = createCallouts();
   const transport = createLmtpTransport('t', { destination: { kind: 'socket', path }, helo: 'x' });
   const verifier = createVerifier({
-    route: async (a) => ({ kind: 'routed', transport: 't', hosts: [], address: a, facts: {} }),
+    route: async (a) => ({ kind: 'routed', transport: 't', hosts: [], address: a, facts: a }),
     transport: () => transport,
     callouts,
   });
@@ -498,7 +507,12 @@ test('routing decides first; what cannot be asked is deferred, never accepted', 
   const broken = await result({ route: () => Promise.reject(new Error('bug')) }, false);
   assert.equal(brief(broken), 'defer route');
   assert.equal(brief(await result({}, true)), 'ok route');
-  const routed = { kind: 'routed', hosts: [], address: address('a@example.test'), facts: {} } as const;
+  const routed = {
+    kind: 'routed',
+    hosts: [],
+    address: address('a@example.test'),
+    facts: address('a@example.test'),
+  } as const;
   assert.equal(brief(await result({ route: async () => routed }, false)), 'ok route');
   for (const [parts, log] of [
     [{ route: async () => routed }, /sets no transport/],
@@ -531,14 +545,20 @@ test('cache: answers are kept as long as Exim keeps them, per sender, and used w
   const cached = { noCache: false };
   const rcpts = (): number => f.server.commands.filter((c) => c.startsWith('RCPT')).length;
   assert.equal(brief(await ask(f, 'a@example.test', cached)), 'ok callout');
-  assert.deepEqual(await ask(f, 'a@example.test', cached), { kind: 'ok', via: 'cache', addressData: 'data' });
+  assert.deepEqual(await ask(f, 'a@example.test', cached), {
+    kind: 'ok',
+    via: 'cache',
+    addressData: 'data',
+    known: { local: 'a', domain: 'example.test' },
+  });
   assert.equal(brief(await ask(f, 'b@example.test', cached)), 'fail rcpt');
   const reused = await ask(f, 'b@example.test', cached);
   assert.deepEqual(reused, {
     kind: 'fail',
     stage: 'rcpt',
-    reply: { code: 550, lines: ['Previous (cached) callout verification failure'] },
-    logReason: 'Previous (cached) callout verification failure',
+    reply: { code: 550, lines: ['Callout verification failed:', '550 no'] },
+    logReason: `Previous (cached) callout verification failure ${placeOf(f.server)} : SMTP error from remote mail server after RCPT TO:<b@example.test>: 550 no`,
+    addressData: 'data',
   });
   assert.equal(rcpts(), 2);
   // no_cache neither reads nor writes; another sender is another question.
@@ -580,8 +600,9 @@ test('cache: a refused MAIL FROM:<> fails the whole domain for callouts with tha
   assert.deepEqual(other, {
     kind: 'fail',
     stage: 'mail',
-    reply: { code: 550, lines: ['(result of an earlier callout reused).'] },
-    logReason: '(result of an earlier callout reused).',
+    reply: { code: 550, lines: ['Callout verification failed:', '550 no bounces'] },
+    logReason: `(result of an earlier callout reused). ${placeOf(f.server)} : response to "MAIL FROM:<>" was: 550 no bounces`,
+    addressData: 'data',
   });
   assert.equal(f.server.commands.length, before);
   assert.equal((hints.records.get('callout example.test')?.expiresAtMs ?? 0) - now, 10_800_000);
@@ -622,4 +643,82 @@ test('sender: the reply tells what was sent and answered', async (t) => {
     signal,
   );
   assert.equal(later.kind === 'defer' && later.reply.lines[0], 'Could not complete sender verify callout');
+});
+
+test('random: a server that takes anybody, or cannot say, is not asked about somebody', async (t) => {
+  const hints = memoryHints();
+  const cache = createCalloutCache(hints, defaultCalloutExpiry, assert.fail);
+  let random = '250 anybody\r\n';
+  const f = disposed(
+    t,
+    await fixture(
+      { rcpt: (p) => (p.startsWith('nobody@') ? random : p.startsWith('a') ? '250 ok\r\n' : '550 no\r\n') },
+      'unix',
+      { cache, randomLocalPart: async () => address('nobody@x').local },
+    ),
+  );
+  const asked = (): string[] =>
+    f.server.commands.filter((c) => c.startsWith('RCPT')).map((c) => /<(.*)>/.exec(c)?.[1] ?? '');
+  const cached = { noCache: false, random: true };
+  assert.deepEqual(await ask(f, 'b@all.test', cached), {
+    kind: 'ok',
+    via: 'callout',
+    random: true,
+    addressData: 'data',
+  });
+  assert.deepEqual(await ask(f, 'c@all.test', cached), {
+    kind: 'ok',
+    via: 'cache',
+    random: true,
+    addressData: 'data',
+  });
+  assert.deepEqual(asked(), ['nobody@all.test']);
+  random = '451 later\r\n';
+  assert.equal(brief(await ask(f, 'a@later.test', cached)), 'defer rcpt');
+  assert.deepEqual(asked().slice(1), ['nobody@later.test']);
+  random = '550 nobody\r\n';
+  // What was learnt a moment ago counts, though the hints need not have it yet.
+  assert.equal(brief(await ask(f, 'a@some.test', cached)), 'ok callout');
+  assert.equal(brief(await ask(f, 'b@some.test', cached)), 'fail rcpt');
+  assert.deepEqual(asked().slice(2), ['nobody@some.test', 'a@some.test', 'b@some.test']);
+});
+
+test('postmaster: asked with its own sender, remembered for the domain, and only then the address', async (t) => {
+  const hints = memoryHints();
+  const cache = createCalloutCache(hints, defaultCalloutExpiry, assert.fail);
+  let postmaster = '451 busy\r\n';
+  const f = disposed(
+    t,
+    await fixture({ rcpt: (p) => (p.startsWith('postmaster') ? postmaster : '250 ok\r\n') }, 'unix', {
+      cache,
+    }),
+  );
+  const asked = (): number => f.server.commands.filter((c) => c.startsWith('RCPT')).length;
+  const cached = { noCache: false, postmaster: { sender: address('pm@example.com'), full: false } };
+  assert.equal(brief(await ask(f, 'a@example.test', cached)), 'defer rcpt');
+  assert.ok(f.server.commands.includes('MAIL FROM:<pm@example.com>'));
+  postmaster = '550 none\r\n';
+  assert.equal(brief(await ask(f, 'a@example.test', cached)), 'fail postmaster');
+  assert.equal(asked(), 4);
+  assert.equal(brief(await ask(f, 'b@example.test', cached)), 'fail postmaster');
+  assert.equal(asked(), 4);
+  // Without the parameter its postmaster does not matter.
+  assert.equal(brief(await ask(f, 'a@example.test', { noCache: false })), 'ok cache');
+});
+
+test('two lessons of one callout are both kept where the hints are slow', async () => {
+  const slow = memoryHints();
+  const { put } = slow;
+  slow.put = async (...words) => {
+    await new Promise((resolve) => setImmediate(resolve));
+    return put(...words);
+  };
+  const cache = createCalloutCache(slow, defaultCalloutExpiry, assert.fail);
+  const subject = address('a@example.test');
+  cache.remember(subject, null, { of: 'random', result: 'reject' }, 1000);
+  cache.remember(subject, null, { of: 'address', result: 'accept' }, 1000);
+  const question = { address: address('b@example.test'), sender: null, random: true, postmaster: false };
+  assert.deepEqual(cache.lookup(question, 1000), { kind: 'ask', random: 'reject' });
+  await new Promise((resolve) => setTimeout(resolve, 10));
+  assert.deepEqual(cache.lookup(question, 1000), { kind: 'ask', random: 'reject' });
 });

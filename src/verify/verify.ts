@@ -49,6 +49,8 @@ export interface VerifierParts {
   readonly callouts: Callouts;
   /** Absent: no callout is remembered. */
   readonly cache?: CalloutCache;
+  /** A server is about to be asked: the moment to {@link ForeseeingVerifier.foresee} what will be asked next. */
+  readonly onAsk?: (options: CalloutOptions) => void;
   /** `callout_random_local_part`, expanded; undefined where it gives none. */
   readonly randomLocalPart?: () => Promise<LocalPart | undefined>;
   /** Milliseconds since 1970. */
@@ -157,6 +159,7 @@ async function askServer(asking: Asking): Promise<VerifyResult> {
   if (known.kind === 'refused') return cachedFailure(known, who);
   if (known.kind === 'random-accepted') return { kind: 'ok', via: 'cache', random: true };
   if (known.kind !== 'ask') return { kind: 'ok', via: 'cache' };
+  parts.onAsk?.(options);
 
   const learn = (lesson: CalloutLesson): void =>
     cache?.remember(address, sender, lesson, (parts.nowMs ?? Date.now)());

@@ -128,7 +128,7 @@ down:
 two:
   driver = manualroute
   domains = *.two.test
-  route_list = * 127.0.0.3:127.0.0.1
+  route_list = * 255.255.255.255:127.0.0.1
   self = send
   transport = t_usual
 ${[...servers.keys()]

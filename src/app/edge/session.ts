@@ -220,22 +220,18 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
       transport: (name) => parts.transports.get(name)?.transport,
       callouts: parts.callouts,
       cache: parts.calloutCache,
+      onAsk: (callout) => {
+        // One look at a batch: what came with it has been seen then.
+        if (behind === undefined || transaction === undefined || transaction.seenAhead > 0) return;
+        const batch = behind();
+        transaction.seenAhead = batch.length;
+        const addresses = batch.map((r) => qualifiedRecipient(r.address));
+        if (batch.length > 0) one.foresee(addresses, callout, signal);
+      },
     });
     return {
       verifySender: (request, s) => one.verifySender(request, s),
       async verifyRecipient(request, s) {
-        if (request.callout !== undefined && behind !== undefined && transaction !== undefined) {
-          const batch = behind();
-          // One look at a batch: what came with it has been seen then.
-          if (batch.length > 0 && transaction.seenAhead <= 0) {
-            transaction.seenAhead = batch.length;
-            one.foresee(
-              batch.map((r) => qualifiedRecipient(r.address)),
-              request.callout,
-              s,
-            );
-          }
-        }
         const result = await one.verifyRecipient(request, s);
         asked ||= result.kind === 'ok' && result.via !== 'route';
         return result;
