@@ -39,7 +39,9 @@ export function* headerSenders(
 /** The first header line whose name has other than printable ASCII. */
 export function headerNameFault(fields: readonly HeaderField[]): string | undefined {
   // A name that is none is not kept as one.
-  const names = fields.map(({ name, raw }) => (name === '' ? raw.slice(0, Math.max(0, raw.indexOf(':'))) : name));
+  const names = fields.map(({ name, raw }) =>
+    name === '' ? raw.slice(0, Math.max(0, raw.indexOf(':'))) : name,
+  );
   const bad = names.find((name) => /[^!-~]/.test(name));
   return bad === undefined ? undefined : `Invalid character in header "${bad}" found`;
 }

@@ -1,4 +1,5 @@
 /** Whether an ACL can change what is delivered, or only say yes or no. */
+import { assertNever } from '../mail/assert-never.ts';
 import type { Acl } from './ast.ts';
 
 /**
@@ -27,8 +28,15 @@ export function leavesMessage(acls: ReadonlyMap<string, Acl>, name: string): boo
             return !mayRunAcl(step.template.source);
           case 'list':
             return !mayRunAcl(step.text);
-          default:
+          case 'authenticated':
+          case 'delay':
+          case 'encrypted':
+          case 'endpass':
+          case 'log_reject_target':
+          case 'verify':
             return true;
+          default:
+            return assertNever(step);
         }
       }),
   );

@@ -83,8 +83,14 @@ test('every parameter of callouts and quotas is read', () => {
   const pm = { local: 'pm', domain: 'b.test' };
   assert.deepEqual(calloutOf('sender/callout=random'), { ...usual, random: true });
   assert.deepEqual(calloutOf('sender/callout=hold'), usual);
-  assert.deepEqual(calloutOf('sender/check_postmaster'), { ...usual, postmaster: { sender: null, full: false } });
-  assert.deepEqual(calloutOf('sender/callout=postmaster'), { ...usual, postmaster: { sender: null, full: false } });
+  assert.deepEqual(calloutOf('sender/check_postmaster'), {
+    ...usual,
+    postmaster: { sender: null, full: false },
+  });
+  assert.deepEqual(calloutOf('sender/callout=postmaster'), {
+    ...usual,
+    postmaster: { sender: null, full: false },
+  });
   assert.deepEqual(calloutOf('sender/callout=fullpostmaster'), {
     ...usual,
     postmaster: { sender: null, full: true },
@@ -99,7 +105,10 @@ test('every parameter of callouts and quotas is read', () => {
     return typeof test === 'string' ? test : test.quota;
   };
   assert.deepEqual(quotaOf('recipient/quota'), { positiveMs: 300_000, negativeMs: 3_600_000 });
-  assert.deepEqual(quotaOf('recipient/quota=cachepos=1s,cacheneg=2s'), { positiveMs: 1000, negativeMs: 2000 });
+  assert.deepEqual(quotaOf('recipient/quota=cachepos=1s,cacheneg=2s'), {
+    positiveMs: 1000,
+    negativeMs: 2000,
+  });
   assert.deepEqual(quotaOf('recipient/quota=no_cache'), { positiveMs: 0, negativeMs: 0 });
   const addressOf = (text: string) => {
     const test = read(text);
@@ -176,7 +185,10 @@ const mistakes: readonly (readonly [text: string, problem: string])[] = [
   ],
   ['deny verify = sender/quota', '1:15 can only verify quota of recipient'],
   ['deny verify = helo/x', `1:15 unexpected '/' found in "helo/x" (this verify item has no options)`],
-  ['deny verify = recipient/defer_ok=1', '1:15 unknown option "defer_ok=1" in ACL condition "verify recipient/defer_ok=1"'],
+  [
+    'deny verify = recipient/defer_ok=1',
+    '1:15 unknown option "defer_ok=1" in ACL condition "verify recipient/defer_ok=1"',
+  ],
   [
     'deny verify = sender=nodomain',
     '1:15 address "nodomain" has no domain in ACL condition "verify sender=nodomain"',

@@ -58,8 +58,12 @@ const plainSubjects: ReadonlySet<string> = new Set<PlainSubject>([
 ]);
 const refused: ReadonlySet<string> = new Set(['arc', 'certificate', 'csa']);
 
-function isSubject<T extends string>(names: ReadonlySet<string>, name: string): name is T {
-  return names.has(name);
+function isAddressSubject(name: string): name is AddressSubject {
+  return addressSubjects.has(name);
+}
+
+function isPlainSubject(name: string): name is PlainSubject {
+  return plainSubjects.has(name);
 }
 
 /** As {@link parseVerify}, for a text that is the same for every message: an address that is none is a mistake. */
@@ -78,7 +82,7 @@ export function parseVerify(text: string): VerifyTest | string {
   if (refused.has(what)) return `verify = ${what} is not supported`;
   const unknown = `expected "sender[=address]", "recipient", "helo", "header_syntax", "header_sender", "header_names_ascii" or "reverse_host_lookup" at start of ACL condition "verify ${text}"`;
   const plain = { deferOk: false, noDetails: false, successOnRedirect: false, caseless: false };
-  if (isSubject<PlainSubject>(plainSubjects, what)) {
+  if (isPlainSubject(what)) {
     if (given !== undefined) return unknown;
     if (what === 'not_blind') {
       const [option, ...more] = options;
@@ -92,7 +96,7 @@ export function parseVerify(text: string): VerifyTest | string {
       ? { what, ...plain }
       : `unexpected '/' found in "${text}" (this verify item has no options)`;
   }
-  if (!isSubject<AddressSubject>(addressSubjects, what)) return unknown;
+  if (!isAddressSubject(what)) return unknown;
   if (given !== undefined && what !== 'sender') return unknown;
   let test: VerifyTest = { what, ...plain, ...(given === undefined ? {} : { address: givenSender(given) }) };
   for (const option of options) {
@@ -266,7 +270,8 @@ function readCalloutOption(
       return undefined;
     case 'use_sender':
     case 'use_postmaster':
-      if (what !== 'recipient') return 'use_sender or use_postmaster cannot be used for a sender verify callout';
+      if (what !== 'recipient')
+        return 'use_sender or use_postmaster cannot be used for a sender verify callout';
       if (draft.mailFrom === (name === 'use_sender' ? 'postmaster' : 'sender'))
         return 'only one of use_sender and use_postmaster can be set for a recipient callout';
       draft.mailFrom = name === 'use_sender' ? 'sender' : 'postmaster';

@@ -144,7 +144,12 @@ function verifySender(state: AclState, test: VerifyTest, warns: boolean): Awaita
 }
 
 /** Of a text that is no address. */
-const nobody: VerifyResult = { kind: 'fail', stage: 'route', reply: { code: 550, lines: [''] }, logReason: '' };
+const nobody: VerifyResult = {
+  kind: 'fail',
+  stage: 'route',
+  reply: { code: 550, lines: [''] },
+  logReason: '',
+};
 
 /** Asked once a message for each address and set of options. */
 function askAboutSender(state: AclState, test: VerifyTest, subject: Address): Awaitable<VerifyResult> {
@@ -221,7 +226,8 @@ function failureWord(result: VerifyResult): string | undefined {
   // Nothing failed, but the server takes any local part.
   if (result.kind === 'ok')
     return result.random === true ? 'random' : result.forgiven === 'mail' ? 'mail' : undefined;
-  if (result.kind === 'defer') return result.stage === 'route' || result.stage === 'mail' ? result.stage : undefined;
+  if (result.kind === 'defer')
+    return result.stage === 'route' || result.stage === 'mail' ? result.stage : undefined;
   switch (result.stage) {
     case 'route':
     case 'mail':
@@ -230,8 +236,9 @@ function failureWord(result: VerifyResult): string | undefined {
       return result.stage;
     case 'rcpt':
       return 'recipient';
+    // Exim's manual counts it as `mail`; the program does not.
     case 'connect':
-      return 'mail';
+      return undefined;
     default:
       return assertNever(result.stage);
   }

@@ -44,7 +44,8 @@ export async function testAddresses(
   return worst;
 }
 
-function environment(program: Program, mode: RouteMode, sender: string | undefined): RouteEnvironment {
+/** What routes an address from the command line. */
+export function environment(program: Program, mode: RouteMode, sender: string | undefined): RouteEnvironment {
   const { model, main } = program;
   const log = (titles: string, line: string): void => console.error(`LOG: ${titles}\n  ${line}`);
   const from = mode === 'verify-sender' ? null : commandSender(sender, main.qualifyDomain);

@@ -9,6 +9,8 @@ const usage = `usage:
   mailchute start [--tcp] [--config FILE] [--state FOLDER]   edge and store together, from etc/mailchute.conf
   mailchute store FILE                                       only the stores of a configuration
   mailchute check FILE [-DNAME=value ...]                    all that is wrong with a configuration
+  mailchute callout list|show|flush|test ...                 the callout cache, and asking a server (mailchute callout --help)
+  mailchute retry [-C FILE] [ADDRESS|HOST]                   hosts that are down, and when they are tried again
   mailchute send --to ADDRESS [--text TEXT ...]              sends a message (mailchute send --help)
   mailchute --version`;
 
@@ -25,6 +27,14 @@ export async function runMailchute(words: readonly string[]): Promise<number> {
       return check(rest);
     case 'send':
       return sendCommand(rest);
+    case 'callout': {
+      const { calloutCommand } = await import('./callout-command.ts');
+      return calloutCommand(rest, (line) => console.log(line));
+    }
+    case 'retry': {
+      const { retryCommand } = await import('./retry-command.ts');
+      return retryCommand(rest, (line) => console.log(line));
+    }
     case '--version':
       console.log(`Mailchute ${version}`);
       return 0;
@@ -74,7 +84,8 @@ async function store(words: readonly string[]): Promise<number> {
     console.error(typeof defines === 'string' ? defines : usage);
     return 1;
   }
-  return serveFile(file, defines, 'stores', () => console.log('ready'));
+  const { placesText } = await import('./start-text.ts');
+  return serveFile(file, defines, 'stores', (running) => console.log(`${placesText(running)}\nready`));
 }
 
 async function serveFile(
@@ -95,13 +106,18 @@ async function serveFile(
       parts,
       onReady,
       reload: (logs) => loadOrComplain(file, defines, (line) => logs.panic(line)),
-      ...(echo === undefined ? {} : { echo }),
+      // Where the main log is shown, all is in it; what ends the start is told below.
+      ...(echo === undefined ? { complain } : { echo }),
     });
     return 0;
   } catch (error) {
     console.error(`mailchute: ${errorText(error)}`);
     return 1;
   }
+}
+
+function complain(line: string): void {
+  if (!line.startsWith('daemon not started:')) console.error(line);
 }
 
 async function check(words: readonly string[]): Promise<number> {

@@ -16,6 +16,7 @@ import { aclMacros } from './acl-macros.ts';
 import { brokenDirectories } from './store/check-directories.ts';
 import { brokenQuotas } from './store/check-quotas.ts';
 import { makeScopeParts, type ScopeParts } from './scope.ts';
+import { uncallable } from './uncallable.ts';
 
 export interface Program extends ScopeParts {
   readonly model: ConfigModel;
@@ -58,6 +59,7 @@ export function loadProgram(file: string, defines: ReadonlyMap<string, string>):
   }
   all.push(...brokenRewriting(checked), ...brokenDirectories(checked.directories));
   all.push(...brokenQuotas(checked.stores));
+  if (model !== undefined) all.push(...uncallable(model, acls.values()));
   const told = inFileOrder(oncePerPlace(all), sources);
   if (model === undefined || told.some((d) => d.severity === 'error'))
     return { program: undefined, diagnostics: told, sources };

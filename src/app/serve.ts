@@ -22,6 +22,8 @@ export interface ServeOptions {
   readonly pidFile?: string | undefined;
   /** Called with each line of the main log. */
   readonly echo?: (line: string) => void;
+  /** Called with each line of the panic log. */
+  readonly complain?: (line: string) => void;
   /** Called when everything listens. */
   readonly onReady: (running: Running) => void;
   /** Reads the configuration again, for SIGHUP; undefined where it has errors, which it has told of. */
@@ -91,7 +93,7 @@ interface Life {
 
 async function begin(program: Program, options: ServeOptions, openStorage: OpenStorage): Promise<Life> {
   const scope = { main: program.main, services: program.services };
-  const logs = openProgramLogs(program, options.echo);
+  const logs = openProgramLogs(program, options.echo, options.complain);
   if (selectedLogItems(program.model.main.log_selector ?? '').has('arguments')) logs.main(argumentsLine());
   // As in Exim: with -oX the usual pid file belongs to another daemon.
   const pidFile =
@@ -186,7 +188,11 @@ function logFileOf(program: Program): string {
   return expandAtStart(program.model.main.log_file_path, { main: program.main, services: program.services });
 }
 
-export function openProgramLogs(program: Program, echo?: (line: string) => void): Logs {
+export function openProgramLogs(
+  program: Program,
+  echo?: (line: string) => void,
+  complain?: (line: string) => void,
+): Logs {
   setTimezone(program.model.main.timezone);
   printTopBitCharacters(program.model.main.print_topbitchars);
   return openLogs({
@@ -196,6 +202,7 @@ export function openProgramLogs(program: Program, echo?: (line: string) => void)
     timezone: program.model.main.log_timezone,
     items: selectedLogItems(program.model.main.log_selector ?? ''),
     ...(echo === undefined ? {} : { echo }),
+    ...(complain === undefined ? {} : { complain }),
   });
 }
 

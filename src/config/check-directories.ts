@@ -1,6 +1,7 @@
 /** Checks of directories, and of what a store says about its users, as far as the file alone shows it. */
 import type { SourceText } from '../mail/diagnostic.ts';
 import { splitList } from '../mail/list-text.ts';
+import { checkPositive } from './check-stores.ts';
 import type { CheckedInstance } from './checked.ts';
 import type { Report } from './report.ts';
 import { didYouMean } from '../mail/suggest.ts';
@@ -38,14 +39,7 @@ export function checkDirectory(directory: CheckedInstance, report: Report): void
     if (connect.length > 1)
       report.error(given.get('connect')?.position ?? position, `${name} directory: sqlite has one file`);
   }
-  for (const option of ['query_timeout', 'pool_size']) {
-    const value = given.get(option)?.value;
-    if (typeof value === 'number' && value <= 0)
-      report.error(
-        given.get(option)?.position ?? position,
-        `${name} directory: ${option} must be more than 0`,
-      );
-  }
+  checkPositive(directory, 'directory', ['query_timeout', 'pool_size'], report);
   const bound = given.has('bind_dn') === given.has('bind_password');
   if (!bound)
     report.error(
@@ -103,6 +97,14 @@ export function checkUsersOfStore(
         `directory "${item}" of ${name} store is not defined`,
         names.length === 0 ? 'there is no "begin directories"' : didYouMean(item, names),
       );
+  if (given.get('smtputf8')?.value === true)
+    for (const directory of directories)
+      if (asked.includes(directory.name) && !directory.given.has('username_chars'))
+        report.warning(
+          given.get('smtputf8')?.position ?? position,
+          `${name} store: smtputf8 brings names beyond ASCII, which username_chars of ${directory.name} directory does not have`,
+          'write "username_chars =" there to allow all but control characters',
+        );
   if (store.driver !== 'maildir' || given.has('maildir')) return;
   for (const directory of directories) {
     if (!asked.includes(directory.name) || directory.given.has('maildir')) continue;

@@ -1,10 +1,10 @@
 /** Checks of routers, transports and stores that go beyond one option. */
 import { checkDirectory, checkUnused, checkUsersOfStore } from './check-directories.ts';
+import { checkStore } from './check-stores.ts';
 import { splitList } from '../mail/list-text.ts';
 import type { SourceText } from '../mail/diagnostic.ts';
 import { parseSet, setItems } from '../mail/set-items.ts';
 import type { Checked, CheckedInstance } from './checked.ts';
-import { parseListenAddress } from './listen-address.ts';
 import type { GivenOptions } from './model.ts';
 import type { OptionTable } from './options/table.ts';
 import {
@@ -223,35 +223,5 @@ function checkTransport(transport: CheckedInstance, report: Report): void {
           'temp_errors',
           `temp_errors must be a list of numbers or an asterisk for the ${name} transport`,
         );
-  }
-}
-
-function checkStore(store: CheckedInstance, report: Report): void {
-  const { name, given, position } = store;
-  if (!given.has('sockets') && !given.has('listen') && !given.has('tls_listen'))
-    report.error(position, `${name} store: sockets, listen or tls_listen must be set`);
-  for (const option of ['listen', 'tls_listen']) {
-    const listen = textOf(store, option);
-    for (const item of splitList(listen?.text ?? '')) {
-      if (listen !== undefined && parseListenAddress(item) === undefined)
-        report.error(
-          listen.position,
-          `malformed address and port "${item}"`,
-          'write "<; 127.0.0.1:24 ; [::1]:24"',
-        );
-    }
-  }
-  const locks = textOf(store, 'mbox_write_locks');
-  const kinds = splitList(locks?.text ?? '');
-  const known = kinds.length > 0 && kinds.every((k) => ['dotlock', 'fcntl', 'flock'].includes(k));
-  if (locks !== undefined && !known)
-    report.error(
-      locks.position,
-      `${name} store: mbox_write_locks must name some of dotlock, fcntl and flock`,
-    );
-  if (given.has('tls_certificate')) return;
-  for (const option of ['tls_listen', 'tls_privatekey', 'tls_require_ciphers']) {
-    const at = given.get(option)?.position;
-    if (at !== undefined) report.error(at, `${name} store: ${option} needs tls_certificate`);
   }
 }

@@ -67,8 +67,8 @@ const mainLines: readonly (readonly [line: string, ...complaints: string[]])[] =
     'option "rfc1413_query_timeout" is not supported with this value: RFC 1413 queries are never made; set rfc1413_query_timeout = 0s (only "0s" is accepted)',
   ],
   [
-    'helo_verify_hosts = *',
-    'option "helo_verify_hosts" is not supported with this value: HELO names are checked only for syntax (only an empty value is accepted)',
+    'helo_lookup_domains = *',
+    'option "helo_lookup_domains" is not supported with this value: no name of a client is looked up because of what it says in HELO (only an empty value is accepted)',
   ],
   [
     'smtp_ratelimit_mail = 4',

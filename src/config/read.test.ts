@@ -200,6 +200,18 @@ test('stores', () => {
       '5: option "passwd_file" unknown',
     ],
   );
+  assert.deepEqual(
+    complaints(
+      'begin directories\nd:\n driver = passwd_file\n file = /u\nbegin stores\nx:\n driver = maildir\n directories = d\n maildir = /m\n' +
+        ' sockets = run/lmtp\n proxy_timeout = 0s\n max_connections = -1\n lmtp_user_concurrency_limit = -1\n',
+    ),
+    [
+      '10: x store: sockets "run/lmtp" is not an absolute path',
+      '11: x store: proxy_timeout must be more than 0',
+      '12: x store: max_connections must be more than 0',
+      '13: x store: lmtp_user_concurrency_limit must not be less than 0',
+    ],
+  );
 });
 
 test('the configuration that is shipped', () => {

@@ -178,8 +178,8 @@ export function hintsContract(driver: HintsUnderTest): void {
       assert.deepEqual(
         [...hints.entries('callout', '', now)],
         [
-          ['k', 'theirs'],
-          ['k2', 'ours'],
+          ['k', 'theirs', now + 9],
+          ['k2', 'ours', now + 9],
         ],
       );
     });

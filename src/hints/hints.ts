@@ -10,12 +10,12 @@ export interface Hints {
   /** Replaces a record. It is gone after expiresAtMs. Resolves when other processes see it. */
   put(database: HintsDatabase, key: string, record: unknown, expiresAtMs: number): Promise<void>;
   delete(database: HintsDatabase, key: string): Promise<void>;
-  /** Every live record with a key that begins with `prefix`, in key order. */
+  /** Every live record with a key that begins with `prefix`, in key order, and until when it lives. */
   entries(
     database: HintsDatabase,
     prefix: string,
     nowMs: number,
-  ): Iterable<readonly [key: string, record: unknown]>;
+  ): Iterable<readonly [key: string, record: unknown, expiresAtMs: number]>;
   /** Removes expired records; returns how many. */
   tidy(database: HintsDatabase, nowMs: number): Promise<number>;
   close(): Promise<void>;

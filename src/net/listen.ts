@@ -220,7 +220,7 @@ async function removeStaleSocket(path: string): Promise<void> {
     );
   });
   if (answered)
-    throw new MailError('CONNECT', `cannot listen on ${path}: another process is listening there`);
+    throw new MailError('CONNECT', `cannot listen on ${path}: somebody is listening there already`);
   try {
     unlinkSync(path);
   } catch (cause) {

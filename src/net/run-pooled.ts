@@ -2,7 +2,7 @@
 import { MailError } from '../mail/mail-error.ts';
 import type { LocalEnd } from './byte-stream.ts';
 import type { ClientConnection, Exchange, ExchangeResult } from './client-connection.ts';
-import { fly } from './fly.ts';
+import { flyOn } from './fly.ts';
 import { SessionError, type SessionFailure } from './open-session.ts';
 import type { Lease, PoolSession, SessionPool } from './session-pool.ts';
 
@@ -14,6 +14,8 @@ export interface PooledResult {
   readonly end: 'clean' | 'open' | 'reset-sent' | 'broken';
   /** The connection ended before the first reply. */
   readonly silent: boolean;
+  /** Set where it broke off, but something was learned that must not be forgotten: not even after an abort. */
+  readonly told?: true;
 }
 
 interface Done<R> {
@@ -38,7 +40,7 @@ export interface PooledRun<S extends PoolSession, R extends PooledResult> {
 
 /**
  * A dialogue that ends on a reused connection before the first reply is run once more on a fresh one: the peer had
- * closed the connection while it lay idle. Rejects only with MailError ABORTED.
+ * closed the connection while it lay idle. Rejects only with MailError ABORTED; nothing was learned then.
  */
 export async function runPooled<S extends PoolSession, R extends PooledResult>(
   run: PooledRun<S, R>,
@@ -63,16 +65,19 @@ async function once<S extends PoolSession, R extends PooledResult>(
   const acquired = run.pool.acquire(run.key, run.open, run.signal, fresh);
   const lease = acquired instanceof Promise ? await acquired : acquired;
   const session = lease.reused ? 'reused' : 'new';
+  const { connection } = lease.session;
   let result: R;
   try {
-    result = await fly(lease.session.connection, run.dialogue(lease.session), run.signal);
+    result = await flyOn(connection, run.dialogue(lease.session), run.signal);
+    if (connection.fault?.kind === 'aborted' && result.end === 'broken' && result.told !== true)
+      throw new MailError('ABORTED', 'aborted');
   } catch (error) {
-    lease.session.connection.destroy();
+    connection.destroy();
     run.pool.release(lease, false);
     throw error;
   }
-  const { local } = lease.session.connection;
-  giveBack(run, lease, result.end);
+  const { local } = connection;
+  giveBack(run, lease, connection.fault === undefined ? result.end : 'broken');
   return { kind: 'done', result, session, ...(local === undefined ? {} : { local }) };
 }
 

@@ -30,6 +30,8 @@ export interface LogOptions {
   readonly timezone?: boolean;
   /** Also called with each line of the main log, stamped; for a terminal. */
   readonly echo?: (line: string) => void;
+  /** Also called with each line of the panic log, without its stamp; for a terminal. */
+  readonly complain?: (line: string) => void;
 }
 
 /**
@@ -84,6 +86,7 @@ export function openLogs(options: LogOptions): Logs {
     panic(line) {
       files.panic.append(stamped(line));
       logs.main(line);
+      options.complain?.(line);
     },
     close() {
       files.main.close();

@@ -41,6 +41,8 @@ export interface TransactionResult {
   readonly silent: boolean;
   /** True where commands went in one flight, which Exim's log wording tells. */
   readonly pipelined: boolean;
+  /** The dialogue was aborted when the content had been answered for some: theirs is known. */
+  readonly told?: true;
 }
 
 export interface TransactionTimeouts {
@@ -131,7 +133,14 @@ class Run {
       end: this.fault === undefined ? end : 'broken',
       silent: this.#silent(),
       pipelined: this.#input.capabilities.pipelining,
+      ...(this.fault?.fault.kind === 'aborted' && this.fault.stage === 'content' && this.#answered()
+        ? { told: true }
+        : undefined),
     };
+  }
+
+  #answered(): boolean {
+    return this.#results.some((r) => r !== undefined);
   }
 }
 

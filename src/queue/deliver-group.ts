@@ -128,7 +128,7 @@ async function attempt(d: GroupDelivery, gate: GateOpen): Promise<readonly Attem
   try {
     const outcomes = await hand(d, gate.hosts);
     if (outcomes === 'unknown') return d.group.members.map((m): Attempt => ({ kind: 'unknown', who: m.who }));
-    return await judge(d, gate.hosts, outcomes, startedAtMs);
+    return await judge(d, gate.hosts, outcomes, startedAtMs, d.signal.aborted);
   } finally {
     gate.probe?.end();
   }
@@ -203,11 +203,15 @@ async function judge(
   hosts: readonly RouteHost[],
   outcomes: readonly RecipientOutcome[],
   startedAtMs: number,
+  aborted = false,
 ): Promise<readonly Attempt[]> {
   const { context, claim, group } = d;
   const nowMs = context.nowMs();
   const deliveryMs = nowMs - startedAtMs;
-  const hostFault = outcomes.find((o) => o.kind === 'deferred' && o.scope === 'host');
+  // Stopped in the middle: of those nobody has said anything about, nothing is known.
+  const open = (o: RecipientOutcome): boolean =>
+    aborted && o.kind === 'deferred' && o.status.reply === undefined;
+  const hostFault = outcomes.find((o) => o.kind === 'deferred' && o.scope === 'host' && !open(o));
   const answered = hosts.filter((h) => outcomes.some((o) => answeredBy(o, h)));
   if (hostFault === undefined) {
     // Without a word of the peer (our own fault, say) nothing is known about the host.
@@ -227,6 +231,10 @@ async function judge(
   for (const [i, member] of group.members.entries()) {
     const who = member.who;
     const outcome = outcomes[i] ?? missingOutcome;
+    if (open(outcome)) {
+      attempts.push({ kind: 'unknown', who });
+      continue;
+    }
     if (outcome.kind === 'delivered') {
       attempts.push({
         kind: 'delivered',

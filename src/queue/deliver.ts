@@ -94,6 +94,8 @@ export async function attemptDelivery(
       if (leaves !== undefined) found.push({ position, leaves });
     }
   }
+  // Where the owner of a list is to be told of its errors, the record of a queued message does it.
+  if (options.direct === true && reports.length > 0) return noWork;
   const work = planWork(entry, found, reports, nowMs, options.force);
   const routed: RoutedRecipient[] = [];
   for (const [number, task] of work.tasks.entries()) {

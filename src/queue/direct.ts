@@ -16,11 +16,11 @@ import { noWork, settle, stateOf, type Work } from './work.ts';
 export type DirectAnswer =
   | { readonly kind: 'stored' }
   | { readonly kind: 'failed' | 'deferred'; readonly status: Status }
-  /** Its mail goes nowhere but through the queue, or the time was up: nobody knows. */
+  /** The queue has to see to it: its mail goes nowhere else, the time was up, or some of what it was redirected to has it. */
   | { readonly kind: 'untried' };
 
 export interface DirectResult {
-  /** In the order of the envelope. */
+  /** In the order of the envelope; all `untried` where the hand-over was given up. */
   readonly answers: readonly DirectAnswer[];
   /** For {@link SpoolWriter.commit}: those who have the message are done from its birth on. */
   readonly states: readonly (RecipientState | undefined)[];
@@ -44,12 +44,20 @@ export type DirectMessage = Submission & { readonly id: QueueId };
 
 export type DirectDelivery = (
   message: DirectMessage,
-  content: WrittenContent & { readonly complete?: Promise<void> },
+  /** `complete` where it still arrives: true when all has come, false when nothing more will, which ends the hand-over. */
+  content: WrittenContent & { readonly complete?: Promise<boolean> },
   terms: DirectTerms,
 ) => Promise<DirectResult>;
 
-/** @param limitMs most time after the end of the content; what is not answered by then counts as untried */
-export function directDelivery(context: DeliveryContext, limitMs: number): DirectDelivery {
+/**
+ * @param limitMs most time after the end of the content; what is not answered by then counts as untried
+ * @param stopping aborted: the time is up for all
+ */
+export function directDelivery(
+  context: DeliveryContext,
+  limitMs: number,
+  stopping: AbortSignal,
+): DirectDelivery {
   return async (message, { source, headerSize, complete }, { told, defer }) => {
     const nowMs = context.nowMs();
     const untried: RecipientState = { kind: 'pending', nextAttemptAtMs: nowMs, attempts: 0 };
@@ -63,15 +71,13 @@ export function directDelivery(context: DeliveryContext, limitMs: number): Direc
       content: source,
       token: '',
     };
-    const deadline = deadlineAfter(complete, limitMs);
+    const deadline = deadlineAfter(complete, limitMs, stopping);
     const attempted = await attemptDelivery(context, claim, {
       force: false,
       direct: true,
       signal: deadline.signal,
-    });
-    deadline.stop();
-    // Where the owner of a list is to be told of its errors, the record of a queued message does it.
-    const work = attempted === 'lost' || attempted.reports.length > 0 ? noWork : marked(attempted);
+    }).finally(deadline.stop);
+    const work = attempted === 'lost' ? noWork : marked(attempted);
     for (const [number, { kind }] of work.attempts) {
       const task = work.tasks[number];
       if (task !== undefined && (kind === 'delivered' || kind === 'discarded'))
@@ -95,7 +101,10 @@ export function directDelivery(context: DeliveryContext, limitMs: number): Direc
         context.emit({ kind: 'completed', id: message.id, atMs, queuedMs });
       },
       record: async (committed) => {
-        await recordFinal(context, committed, withoutTold(work, toldOf), withoutAbort);
+        const [left, told] = parted(work, toldOf);
+        tell(context, committed, told, [], [], undefined, false);
+        // The message is safe. What cannot be written down in that time is found out again by the queue.
+        await recordFinal(context, committed, left, AbortSignal.timeout(recordMs));
       },
     };
   };
@@ -103,36 +112,44 @@ export function directDelivery(context: DeliveryContext, limitMs: number): Direc
 
 /** Aborts when the sender has waited for so long: from when it had said all. */
 function deadlineAfter(
-  complete: Promise<void> | undefined,
+  complete: Promise<boolean> | undefined,
   limitMs: number,
-): { readonly signal: AbortSignal; stop(): void } {
+  stopping: AbortSignal,
+): { readonly signal: AbortSignal; readonly stop: () => void } {
   const controller = new AbortController();
+  const giveUp = (): void => controller.abort();
   let timer: NodeJS.Timeout | undefined;
   let stopped = false;
-  const begin = (): void => {
-    if (!stopped) timer = setTimeout(() => controller.abort(), limitMs);
+  const begin = (whole: boolean): void => {
+    if (!whole || stopping.aborted) giveUp();
+    else if (!stopped) timer = setTimeout(giveUp, limitMs);
   };
-  if (complete === undefined) begin();
+  stopping.addEventListener('abort', giveUp, { once: true });
+  if (complete === undefined) begin(true);
   else void complete.then(begin);
   return {
     signal: controller.signal,
     stop() {
       stopped = true;
       clearTimeout(timer);
+      stopping.removeEventListener('abort', giveUp);
     },
   };
 }
 
-/** Of whom the sender has heard, nothing is left to be recorded. */
-function withoutTold(work: Work, toldOf: (position: number) => boolean): Work {
-  const attempts = new Map(
-    [...work.attempts].filter(([number]) => !toldOf(work.tasks[number]?.position ?? -1)),
-  );
+/** What is to be recorded; and the attempts of those of whom the sender has heard, which need no record. */
+function parted(
+  work: Work,
+  toldOf: (position: number) => boolean,
+): readonly [Work, ReadonlyMap<number, Attempt>] {
+  const heard = ([number]: [number, Attempt]): boolean => toldOf(work.tasks[number]?.position ?? -1);
+  const all = [...work.attempts];
   const plans = new Map([...work.plans].filter(([position]) => !toldOf(position)));
-  return { ...work, attempts, plans };
+  return [{ ...work, attempts: new Map(all.filter((a) => !heard(a))), plans }, new Map(all.filter(heard))];
 }
 
-const withoutAbort: AbortSignal = new AbortController().signal;
+/** Most time for the record of a message that is in the spool already: its sender waits. */
+const recordMs = 20_000;
 
 function marked(work: Work): Work {
   for (const [number, attempt] of work.attempts)
@@ -143,17 +160,19 @@ function marked(work: Work): Work {
 /** Of a recipient that was redirected: stored where every address is done, else what stands in the way. */
 function answerOf(work: Work, position: number): DirectAnswer {
   if (stateOf(work, position)?.kind === 'done') return { kind: 'stored' };
-  const attempts: Attempt[] = [];
+  let open: Extract<Attempt, { kind: 'failed' | 'deferred' }> | undefined;
   for (const [number, task] of work.tasks.entries()) {
     if (task.position !== position) continue;
     const attempt = work.attempts.get(number);
-    if (attempt === undefined || attempt.kind === 'unknown') return { kind: 'untried' };
-    attempts.push(attempt);
+    // One that was delivered in part may not be refused as a whole: its sender would send again.
+    if (attempt?.kind !== 'failed' && attempt?.kind !== 'deferred') return { kind: 'untried' };
+    if (attempt.kind === 'deferred' && (attempt.held !== undefined || attempt.freeze !== undefined))
+      return { kind: 'untried' };
+    // Somebody else is to hear of it, or nobody.
+    if (attempt.kind === 'failed' && attempt.errorsTo !== undefined) return { kind: 'untried' };
+    if (open === undefined || attempt.kind === 'deferred') open = attempt;
   }
-  const open = attempts.find((a) => a.kind === 'deferred') ?? attempts.find((a) => a.kind === 'failed');
-  if (open?.kind === 'deferred' && open.held !== undefined) return { kind: 'untried' };
   if (open === undefined) return { kind: 'untried' };
-  // One that was delivered in part may not be refused as a whole.
-  const kind = attempts.every((a) => a.kind === 'failed') ? 'failed' : 'deferred';
-  return { kind, status: open.status };
+  const expired = open.kind === 'failed' && open.timedOut;
+  return { kind: open.kind, status: expired ? { text: 'retry timeout exceeded' } : open.status };
 }

@@ -180,7 +180,7 @@ function hostKey(transport: string, host: RouteHost | undefined, byName: boolean
   return `T:${transport}:${host.name}:${address}:${host.port ?? ''}`;
 }
 
-function isHostRecord(value: unknown): value is HostRecord {
+export function isHostRecord(value: unknown): value is HostRecord {
   if (typeof value !== 'object' || value === null) return false;
   const numbers: readonly string[] = ['firstFailedAtMs', 'lastTryAtMs', 'nextTryAtMs', 'lastCutoffMs'];
   const fields: Readonly<Record<string, unknown>> = { ...value };

@@ -114,7 +114,7 @@ export async function routeAll(
     const steps = await Promise.all(
       taken.map(async (w): Promise<Step | undefined> => {
         if ('routed' in w) return undefined;
-        const held = await env.held?.(w.item.address);
+        const held = env.held === undefined ? undefined : await env.held(w.item.address);
         if (held !== undefined) return { routed: heldBack(w.item.address, held) };
         const known = expanded.get(w.key);
         return known === undefined ? routeStep(w.item, env, signal) : { children: known.map(again(w)) };

@@ -31,7 +31,19 @@ export interface LookupFailedEvent {
   readonly reason: string;
 }
 
-export type StoreEvent = DeliveryEvent | LookupFailedEvent;
+/** A user who can take no message now, told at RCPT already. */
+export interface RefusedAtRcptEvent {
+  readonly kind: 'refused-at-rcpt';
+  readonly client: string;
+  readonly session: string;
+  readonly user: string;
+  readonly recipient: string;
+  readonly reason: string;
+  /** `Error` where that is the administrator's to mend. */
+  readonly level: 'Info' | 'Error';
+}
+
+export type StoreEvent = DeliveryEvent | LookupFailedEvent | RefusedAtRcptEvent;
 
 /** The lines without time, as Dovecot has them: `lmtp(user)<pid><session>: Info: msgid=<id>: saved mail to INBOX`. */
 export function formatStoreEvent(event: StoreEvent, pid: number): readonly [string, ...string[]] {
@@ -40,7 +52,10 @@ export function formatStoreEvent(event: StoreEvent, pid: number): readonly [stri
       `lmtp(${pid})<${event.session}>: Error: ${clean(event.recipient)}: user lookup failed: ${clean(event.reason)}`,
     ];
   }
-  const about = `lmtp(${clean(event.user)})<${pid}><${event.session}>: Info: msgid=${clean(event.messageId ?? 'unspecified')}: `;
+  const who = `lmtp(${clean(event.user)})<${pid}><${event.session}>:`;
+  if (event.kind === 'refused-at-rcpt')
+    return [`${who} ${event.level}: refused at RCPT: ${clean(event.recipient)}: ${clean(event.reason)}`];
+  const about = `${who} Info: msgid=${clean(event.messageId ?? 'unspecified')}: `;
   const last = about + outcomeText(event);
   if (event.failedFolder === undefined) return [last];
   const { folder, reason } = event.failedFolder;

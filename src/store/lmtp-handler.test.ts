@@ -371,7 +371,15 @@ test('a store that is asked at RCPT answers for each recipient, by the size that
   ]);
   assert.equal(said.data.length, 1);
   assert.deepEqual(asked.slice(0, 2), ['user1 undefined undefined', 'user2 undefined undefined']);
-  assert.ok(events.some((e) => e.kind === 'lookup-failed' && e.reason === 'no figure'));
+  assert.deepEqual(
+    events.filter((e) => e.kind === 'refused-at-rcpt').map((e) => formatStoreEvent(e, 7)[0]),
+    [
+      'lmtp(user1)<7><SESSION>: Info: refused at RCPT: user1: full',
+      'lmtp(user2)<7><SESSION:R2>: Error: refused at RCPT: user2: no figure',
+      'lmtp(user3)<7><SESSION:R3>: Info: refused at RCPT: user3: large',
+      'lmtp(user1)<7><SESSION:R5>: Info: refused at RCPT: user1+detail: full',
+    ],
+  );
   const later = await dialogue(store, names.slice(0, 1), { quotaFullTempfail: true });
   assert.deepEqual(later.rcpt, ['452 4.2.2 <user1> full']);
 });

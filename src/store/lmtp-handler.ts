@@ -12,8 +12,8 @@ import type { DeliveryEvent, StoreEvent } from './events.ts';
 import type { DeliveryFilter } from './filter.ts';
 import { deliverFiltered } from './filtered-delivery.ts';
 import type { Fate, Filed } from './filtered-delivery.ts';
+import { headerOf, messageIdIn } from './header.ts';
 import type { MailStore, StoreRecipient } from './mail-store.ts';
-import { messageIdOf } from './message-id.ts';
 import type { ProxyTransaction, StoreProxy } from './proxy/proxy.ts';
 import * as replies from './replies.ts';
 import { mailboxText, traceFields } from './trace.ts';
@@ -89,13 +89,14 @@ function transaction(
   const accepted = new Map<number, Accepted>();
   let commands = 0;
 
+  /** The recipient where there is such a user here, else the reply. */
   function judge(
     address: Address,
     position: number,
     answer: DirectoryAnswer,
     detail: string | undefined,
     { orcpt, transferNumber }: Recipient,
-  ): Reply {
+  ): Accepted | Reply {
     const shown = mailboxText(address);
     const session = sessionOf(client, position);
     switch (answer.kind) {
@@ -106,8 +107,7 @@ function transaction(
           transfer === undefined || transferNumber === undefined
             ? undefined
             : `${transfer}/${transferNumber}/${key}`;
-        accepted.set(position, { recipient, orcpt, key, shown, session, transfer: name });
-        return replies.recipientOk;
+        return { recipient, orcpt, key, shown, session, transfer: name };
       }
       case 'unknown':
         return replies.unknownUser(shown, plainText(splitDetail(address, recipientDelimiter).base));
@@ -132,10 +132,28 @@ function transaction(
     const found = store.check(user, undefined, declaredSize);
     const fate = found instanceof Promise ? await found : found;
     if (fate === undefined) return undefined;
-    for (const [position, other] of accepted) if (other === a) accepted.delete(position);
-    if (fate.kind !== 'unavailable') return replyTo(shared, a, { fate, folder: 'INBOX' });
-    tellLookupFailed(a.shown, a.session, fate.reason);
-    return replies.temporaryError(a.shown);
+    if (fate.kind === 'unavailable') {
+      tellRefused(a, fate.reason, 'Error');
+      return replies.temporaryError(a.shown);
+    }
+    tellRefused(a, fate.text, 'Info');
+    return replyTo(shared, a, { fate, folder: 'INBOX' });
+  }
+
+  function tellRefused(
+    { recipient, shown, session }: Accepted,
+    reason: string,
+    level: 'Info' | 'Error',
+  ): void {
+    shared.options.onEvent?.({
+      kind: 'refused-at-rcpt',
+      client: client.remoteAddress ?? 'local',
+      session,
+      user: recipient.user.username,
+      recipient: shown,
+      reason,
+      level,
+    });
   }
 
   return {
@@ -159,14 +177,16 @@ function transaction(
           return proxied.rcpt({ position, recipient, suffix, target, shown, session });
         answer = { kind: 'unavailable', reason: 'the user is held by another server, and there is no proxy' };
       }
-      const reply = judge(address, position, answer, detail, recipient);
-      const a = accepted.get(position);
-      if (a === undefined) return reply;
+      const a = judge(address, position, answer, detail, recipient);
+      if ('code' in a) return a;
       const full = await noRoomFor(a);
       if (full !== undefined) return full;
-      if (admit(shared, a.recipient.user.username)) return reply;
-      accepted.delete(position);
-      return replies.tooManyDeliveries(a.shown);
+      if (!admit(shared, a.recipient.user.username)) {
+        tellRefused(a, 'Too many concurrent deliveries for user', 'Info');
+        return replies.tooManyDeliveries(a.shown);
+      }
+      accepted.set(position, a);
+      return replies.recipientOk;
     },
     async deliver(content, positions, signal) {
       const asked = positions.map((position) => accepted.get(position));
@@ -217,7 +237,8 @@ async function deliverTo(
   try {
     const fresh = await withoutRepeats(shared, admitted, begun, answers);
     const filed = await storeAll(shared, client, sender, asked.length, fresh, content, signal);
-    const messageId = shared.options.onEvent === undefined ? undefined : await messageIdOf(content, signal);
+    const header = shared.options.onEvent === undefined ? undefined : await headerOf(content, signal);
+    const messageId = header === undefined ? undefined : messageIdIn(header);
     fresh.forEach((a, i) => {
       const end = filed[i] ?? { fate: { kind: 'unavailable', reason: 'no outcome' }, folder: 'INBOX' };
       answers.set(a.key, replyTo(shared, a, end));
@@ -225,12 +246,28 @@ async function deliverTo(
       begun[i] = undefined;
       shared.options.onEvent?.(eventOf(client, a, end, messageId, content.size, shared.options));
     });
+    await nameTwins(shared, asked, distinct, answers);
   } finally {
     for (const one of begun) one?.end(false);
   }
   return asked.map(
     (a) => (a === undefined ? undefined : answers.get(a.key)) ?? replies.temporaryError('unknown'),
   );
+}
+
+/** A repeated RCPT with a number of its own may be repeated alone: its name stands for the one copy too. */
+async function nameTwins(
+  { options: { transfers } }: Shared,
+  asked: readonly (Accepted | undefined)[],
+  distinct: ReadonlyMap<string, Accepted>,
+  answers: ReadonlyMap<string, Reply>,
+): Promise<void> {
+  if (transfers === undefined || asked.length === distinct.size) return;
+  for (const a of asked) {
+    const first = a === undefined ? undefined : distinct.get(a.key);
+    if (a?.transfer === undefined || first === undefined || first.transfer === a.transfer) continue;
+    if (answers.get(a.key)?.code === 250) await transfers.also(a.transfer, first.session);
+  }
 }
 
 /**

@@ -22,6 +22,8 @@ export type Begun =
 export interface Transfers {
   /** A transfer of that name begins; one under way is waited for. Rejects where the journal cannot be read. */
   begin(key: string, session: string): Promise<Begun>;
+  /** A second name for what is stored. Resolves when a repeat under it will be known. */
+  also(key: string, session: string): Promise<void>;
 }
 
 /** @param holds of the mail store: is the message where the token says? */
@@ -42,6 +44,7 @@ export function createTransfers(
   }
 
   return {
+    also: (key, session) => journal.stored(key, { session }),
     async begin(key, session) {
       for (let before = running.get(key); before !== undefined; before = running.get(key)) await before;
       const { promise, resolve } = Promise.withResolvers<boolean>();

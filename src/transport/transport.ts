@@ -44,7 +44,8 @@ export interface Transport {
   readonly name: string;
   /**
    * Delivers, and answers with one outcome per recipient in the batch's order, never keyed by address.
-   * Does not throw for faults of the peer; rejects only when aborted, and then the outcome is unknown.
+   * Does not throw for faults of the peer; rejects only when aborted, and then the outcome is unknown. Where somebody has
+   * been answered before an abort it resolves: a deferral without a reply is unknown then.
    */
   deliver(batch: Batch, signal: AbortSignal): Promise<readonly RecipientOutcome[]>;
   /** Where to ask about recipients; a text says why this transport cannot be asked (Exim: "non-smtp"). */

@@ -119,9 +119,8 @@ export function createCalloutCache(
   expiry: CalloutExpiry,
   problem: (text: string) => void,
 ): CalloutCache {
-  /** A host that takes any local part today may not tomorrow, so that is looked at as often as the rest. */
   const lifeOf = (name: keyof DomainRecord, { result }: DomainFact): number =>
-    result === 'reject' && name !== 'random' ? expiry.domainNegativeMs : expiry.domainPositiveMs;
+    factLifeMs(expiry, name, result);
 
   /** What was written and may not be visible in the hints yet. */
   const recent = new Map<string, AddressRecord | DomainRecord>();
@@ -228,12 +227,23 @@ function refused(
   return { kind: 'refused', of, ...(said === undefined ? {} : { said }) };
 }
 
+/** How long something known of a domain holds. That a host does not take any local part is the usual case, and holds as long as a yes. */
+export function factLifeMs(
+  { domainNegativeMs, domainPositiveMs }: CalloutExpiry,
+  name: keyof DomainRecord,
+  result: 'accept' | 'reject',
+): number {
+  return result === 'reject' && name !== 'random' ? domainNegativeMs : domainPositiveMs;
+}
+
+/** No address has a space in front. */
+export const quotaPrefix = ' quota ';
+
 /** Records on their way to the hints; one more is seen when it is there. */
 const maxRecent = 10_000;
 
-/** No address has a space in front. */
 function quotaKey(address: Address): string {
-  return ` quota ${formatAddress(address)}`;
+  return `${quotaPrefix}${formatAddress(address)}`;
 }
 
 export function domainKey(address: Address): string {

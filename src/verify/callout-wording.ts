@@ -3,7 +3,7 @@ import { assertNever } from '../mail/assert-never.ts';
 import type { DialogueFault } from '../mail/dialogue-fault.ts';
 import { type Endpoint, endpointKey } from '../mail/endpoint.ts';
 import { type Reply, replySummary, reply as simpleReply } from '../mail/reply.ts';
-import type { CalloutAnswer, CalloutStage } from './callout.ts';
+import type { CalloutAnswer } from './callout.ts';
 
 type Refused = Omit<Extract<CalloutAnswer, { kind: 'refused' }>, 'kind'>;
 type Unclear = Extract<CalloutAnswer, { kind: 'unclear' }>;
@@ -34,13 +34,15 @@ export function senderRefusedReply(a: Refused): Reply {
   return { code: 550, lines: a.peer.kind === 'tcp' ? [`Called:   ${a.peer.host}`, ...sent] : sent };
 }
 
+/** What Exim says of a refusal that it remembers. */
+export const cachedTexts = {
+  address: 'Previous (cached) callout verification failure',
+  domain: '(result of an earlier callout reused).',
+  postmaster: '(result of earlier verification reused).',
+} as const;
+
 export function incompleteReply(who: 'recipient' | 'sender'): Reply {
   return simpleReply(451, undefined, `Could not complete ${who} verify callout`);
-}
-
-/** Exim's `$recipient_verify_failure` knows no stage before `mail`; the result's own stages keep `connect` for faults. */
-export function failStage(stage: CalloutStage): 'mail' | 'rcpt' {
-  return stage === 'rcpt' ? 'rcpt' : 'mail';
 }
 
 function wireLines(r: Reply): readonly string[] {

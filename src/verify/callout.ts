@@ -29,7 +29,7 @@ export interface CalloutQuestion {
 export type CalloutStage = 'connect' | 'mail' | 'rcpt';
 
 export type CalloutAnswer =
-  | { readonly kind: 'accepted' }
+  | { readonly kind: 'accepted'; readonly peer: Endpoint; readonly reply: Reply }
   /** 5xx. `connect` is the banner or the HELO command, `after` says which. */
   | {
       readonly kind: 'refused';
@@ -79,7 +79,7 @@ export const defaultCalloutLimits: CalloutLimits = {
   idleTimeoutMs: 5000,
   maxWaiting: 10_000,
   firstRestMs: 1000,
-  longestRestMs: 30_000,
+  longestRestMs: 8000,
 };
 
 /** An endpoint that gave no session. */
@@ -343,7 +343,7 @@ async function flyBatch(desk: Desk, batch: readonly Pending[]): Promise<CalloutA
         : `RCPT TO:<${formatAddress(p.question.address)}>`;
     if (a.kind === 'reply' && a.reply.code !== 421) {
       progress = true;
-      if (isPositive(a.reply)) p.answer({ kind: 'accepted' });
+      if (isPositive(a.reply)) p.answer({ kind: 'accepted', peer: endpoint, reply: a.reply });
       else if (isPermanent(a.reply))
         p.answer({ kind: 'refused', stage: a.stage, peer: endpoint, after, reply: a.reply });
       else p.answer(unclear(endpoint, a.stage, after, a.reply, undefined));

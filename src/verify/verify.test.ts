@@ -233,6 +233,7 @@ for (const [name, script, stage, log] of defers) {
       assert.deepEqual(await ask(f, 'a@example.test', { deferOk: true }), {
         kind: 'ok',
         via: 'callout',
+        forgiven: stage,
         addressData: 'data',
       });
     });
@@ -260,14 +261,14 @@ test('store down: deferred', async () => {
   await callouts.close();
 });
 
-test('refused at MAIL or before: fails in stage mail', async (t) => {
-  for (const script of [
-    { mail: () => '550 no bounces\r\n' },
-    { banner: '554 go away\r\n' },
-    { helo: () => '502 what\r\n' },
-  ] satisfies Script[]) {
+test('refused at MAIL or before: fails in that stage', async (t) => {
+  for (const [script, stage] of [
+    [{ mail: () => '550 no bounces\r\n' }, 'mail'],
+    [{ banner: '554 go away\r\n' }, 'connect'],
+    [{ helo: () => '502 what\r\n' }, 'connect'],
+  ] satisfies [Script, string][]) {
     const f = disposed(t, await fixture(script, 'tcp'));
-    assert.equal(brief(await ask(f)), 'fail mail');
+    assert.equal(brief(await ask(f)), `fail ${stage}`);
   }
   const f = disposed(t, await fixture({ mail: () => '550 no bounces\r\n' }, 'tcp'));
   const result = await ask(f);
@@ -617,7 +618,7 @@ test('cache: a refused MAIL FROM:<> fails the whole domain for callouts with tha
       cache: createCalloutCache(clean, defaultCalloutExpiry, assert.fail),
     }),
   );
-  assert.equal(brief(await ask(g, 'a@example.test', cached)), 'fail mail');
+  assert.equal(brief(await ask(g, 'a@example.test', cached)), 'fail connect');
   assert.equal(clean.records.size, 0);
 });
 
@@ -708,7 +709,7 @@ test('postmaster: asked with its own sender, remembered for the domain, and only
 
 test('two lessons of one callout are both kept where the hints are slow', async () => {
   const slow = memoryHints();
-  const { put } = slow;
+  const put = slow.put.bind(slow);
   slow.put = async (...words) => {
     await new Promise((resolve) => setImmediate(resolve));
     return put(...words);

@@ -8,7 +8,7 @@ import type { CalloutTarget, Transport } from '../transport/transport.ts';
 import type { CachedAnswer, CalloutCache, CalloutLesson, KeptRefusal, Unknown } from './cache.ts';
 import type { CalloutAnswer, CalloutQuestion, Callouts } from './callout.ts';
 import {
-  failStage,
+  cachedTexts,
   incompleteReply,
   recipientRefusedReply,
   refusedLog,
@@ -208,8 +208,8 @@ async function askForPostmaster(
 ): Promise<VerifyResult | undefined> {
   const local = 'postmaster' as LocalPart;
   const here = await ask(asking, { local, domain: asking.address.domain }, sender);
-  const refusedHere = here.kind === 'refused' && here.stage === 'rcpt';
-  const answer = full && refusedHere ? await ask(asking, { local, domain: '' as Domain }, sender) : here;
+  const saidNo = here.kind !== 'accepted' && here.stage === 'rcpt' && here.reply !== undefined;
+  const answer = full && saidNo ? await ask(asking, { local, domain: '' as Domain }, sender) : here;
   if (answer.kind === 'accepted') {
     learn({ of: 'postmaster', result: 'accept' });
     return undefined;
@@ -277,7 +277,7 @@ function resultOf(answer: Exclude<CalloutAnswer, { kind: 'accepted' }>, who: Who
     };
   return {
     kind: 'fail',
-    stage: failStage(answer.stage),
+    stage: answer.stage,
     reply: refusedReply(answer, who),
     logReason: refusedLog(answer),
   };
@@ -357,12 +357,6 @@ function cachedFailure({ of, said }: Extract<CachedAnswer, { kind: 'refused' }>,
     logReason: `${text} ${refusedLog(said)}`,
   };
 }
-
-const cachedTexts = {
-  address: 'Previous (cached) callout verification failure',
-  domain: '(result of an earlier callout reused).',
-  postmaster: '(result of earlier verification reused).',
-} as const;
 
 function impossible(who: Who, logReason: string): VerifyResult {
   const log = `Could not complete ${who} verify callout: ${logReason}`;

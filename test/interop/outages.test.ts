@@ -198,6 +198,8 @@ describe('outages', { skip, concurrency: 4 }, () => {
             /F=<asker@example\.test> temporarily rejected RCPT <dave@example\.test>: /,
           );
           await store.startAgain();
+          // A store that gave no session is left alone for some seconds.
+          await until(async () => !(await ask('dave')).startsWith('451'), 'the store is asked again');
           const to = ['dave@example.test'];
           const letter = { from: 'asker@example.test', to, content: letterText('prompt', 'hello') };
           const sent = await mailchuteSend(folder.path, port, letter);

@@ -12,8 +12,8 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import os from 'node:os';
 import path from 'node:path';
+import { root } from './mailchute.ts';
 import { findProgram } from './peers.ts';
 import { freePort, isListening, start, until } from './process.ts';
 
@@ -25,8 +25,8 @@ export interface Postfix {
   stop(): Promise<void>;
 }
 
-/** Where the package is kept unpacked; also `smtp-source` and `smtp-sink` lie there. */
-const unpacked = path.join(os.tmpdir(), `mailchute-postfix-${process.getuid?.() ?? 0}`);
+/** Where the package is kept unpacked. Root runs what lies there, so it is no folder that others may make. */
+const unpacked = path.join(root, 'node_modules/.cache/mailchute-postfix');
 
 /**
  * The folder of Debian's package postfix, unpacked: from `POSTFIX_ROOT` where that is set, else fetched with apt-get once.
@@ -39,6 +39,7 @@ export function findPostfix(): { readonly root: string } | string {
   if (existsSync(master(unpacked))) return { root: unpacked };
   if (findProgram('apt-get') === undefined || findProgram('dpkg') === undefined)
     return 'needs apt-get for postfix';
+  mkdirSync(path.dirname(unpacked), { recursive: true });
   const folder = mkdtempSync(`${unpacked}-`);
   const run = (program: string, ...words: string[]): boolean =>
     spawnSync(program, words, { cwd: folder, stdio: 'ignore', timeout: 60_000 }).status === 0;
@@ -59,8 +60,8 @@ export function findPostfix(): { readonly root: string } | string {
   }
 }
 
-function master(root: string): string {
-  return path.join(root, 'usr/lib/postfix/sbin/master');
+function master(folder: string): string {
+  return path.join(folder, 'usr/lib/postfix/sbin/master');
 }
 
 /** Debian has them everywhere, and nothing else here runs as them (postconf(5), mail_owner and setgid_group). */
@@ -100,11 +101,12 @@ postlog   unix-dgram n - n -  1  postlogd
 
 /**
  * Starts Postfix in `folder`; mail for example.test goes to `nexthop` by LMTP: `inet:127.0.0.1:24` or `unix:/path`.
+ * @param postfix what `findPostfix` gave
  * @param extra lines for main.cf
  */
 export async function startPostfix(
   folder: string,
-  root: string,
+  postfix: string,
   nexthop: string,
   extra = '',
 ): Promise<Postfix> {
@@ -140,7 +142,7 @@ export async function startPostfix(
   for (const name of [...states, 'private']) own(path.join(queue, name), 0o700);
   own(path.join(queue, 'maildrop'), 0o730, group);
   own(path.join(queue, 'public'), 0o710, group);
-  const libraries = path.join(root, 'usr/lib/postfix');
+  const libraries = path.join(postfix, 'usr/lib/postfix');
   writeFileSync(
     path.join(config, 'main.cf'),
     `compatibility_level = 3.6
@@ -172,13 +174,13 @@ data_directory = ${data}
 config_directory = ${config}
 daemon_directory = ${libraries}/sbin
 shlib_directory = ${libraries}
-command_directory = ${root}/usr/sbin
+command_directory = ${postfix}/usr/sbin
 import_environment = MAIL_CONFIG LD_LIBRARY_PATH LANG=C
 ${extra}
 `,
   );
   writeFileSync(path.join(config, 'master.cf'), `127.0.0.1:${port} inet  n  -  n  -  -  smtpd\n${services}`);
-  const running = start(master(root), ['-c', config, '-d'], {
+  const running = start(master(postfix), ['-c', config, '-d'], {
     env: { LD_LIBRARY_PATH: libraries, MAIL_CONFIG: config },
   });
   const text = (): string => (existsSync(log) ? readFileSync(log, 'latin1') : '');

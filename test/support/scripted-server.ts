@@ -52,6 +52,8 @@ export interface ScriptedServer extends AsyncDisposable {
   script: Script;
   /** Destroys all connections and goes on listening. */
   hangUp(): Promise<void>;
+  /** The same, and goes on as if it had just been started with that script. */
+  restart(script: Script): Promise<void>;
   /** Resolves when no connection is open. */
   quiet(): Promise<void>;
 }
@@ -116,6 +118,11 @@ export async function startScriptedServer(
       state.script = next;
     },
     hangUp: () => destroyAll(state.open),
+    async restart(next) {
+      await destroyAll(state.open);
+      Object.assign(state, { script: next, connections: 0, mails: 0, said: '', reads: 0 });
+      state.commands.length = state.contents.length = 0;
+    },
     async quiet() {
       for (const socket of state.open) await closed(socket);
     },

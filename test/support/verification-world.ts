@@ -23,7 +23,10 @@ export interface VerificationWorld extends AsyncDisposable {
 }
 
 /** The words of a RCPT command by the local part it names, or undefined for `250 ok`. */
-const answers: readonly (readonly [local: RegExp, Exclude<ReturnType<NonNullable<Script['rcpt']>>, undefined>])[] = [
+const answers: readonly (readonly [
+  local: RegExp,
+  Exclude<ReturnType<NonNullable<Script['rcpt']>>, undefined>,
+])[] = [
   [/^bad2/, '550-5.1.1 no such user\r\n550 5.1.1 ask somebody else\r\n'],
   [/^bad/, '550 no such user\r\n'],
   [/^tmp/, '451 4.2.0 busy\r\n'],
@@ -42,8 +45,25 @@ const without = (name: RegExp, reply: string): Script => ({
   rcpt: (to, index) => (name.test(to) ? reply : (usual.rcpt?.(to, index) ?? '')),
 });
 
+export type ServerName =
+  | 'usual'
+  | 'lmtp'
+  | 'all'
+  | 'tmprandom'
+  | 'nopostmaster'
+  | 'nobody'
+  | 'tmppostmaster'
+  | 'banner554'
+  | 'banner421'
+  | 'bannerbad'
+  | 'helo550'
+  | 'helo451'
+  | 'mail550'
+  | 'mail451'
+  | 'nobounce';
+
 /** By the part of a domain before `.test`. */
-const scripts = {
+const scripts: Readonly<Record<ServerName, Script>> = {
   usual,
   lmtp: { ...usual, protocol: 'lmtp' },
   all: without(/-testing@/, '250 anybody\r\n'),
@@ -59,9 +79,7 @@ const scripts = {
   mail550: { ...usual, mail: () => '550 no mail\r\n' },
   mail451: { ...usual, mail: () => '451 no mail now\r\n' },
   nobounce: { ...usual, mail: (from) => (from === '' ? '550-no bounces\r\n550 here\r\n' : '250 ok\r\n') },
-} satisfies Readonly<Record<string, Script>>;
-
-export type ServerName = keyof typeof scripts;
+};
 
 /**
  * @param acls the section's text; RCPT is decided by the ACL `rcpt_` and the name in EHLO, DATA by `data_` and that name
@@ -72,19 +90,64 @@ export async function startVerificationWorld(
   acls: string,
   main = '',
 ): Promise<VerificationWorld> {
-  const servers = new Map<string, ScriptedServer>();
-  for (const [name, script] of Object.entries(scripts)) servers.set(name, await startScriptedServer(script, 'tcp'));
-  const portOf = (name: string): number => {
-    const endpoint = servers.get(name)?.endpoint;
-    return endpoint?.kind === 'tcp' ? endpoint.port : 0;
-  };
+  // Each has its own, so that both can be asked at the same time.
+  const servers = { exim: await startServers(), ours: await startServers() };
   // Exim takes no name for an ACL that a client has chosen, but one from a file.
   const names = path.join(folder, 'names');
   writeFileSync(names, [...acls.matchAll(/^rcpt_(\w+):/gm)].map(([, name]) => `${name}: ${name}\n`).join(''));
   const options = `acl_smtp_rcpt = rcpt_\${lookup{$sender_helo_name}lsearch{${names}}}
 acl_smtp_data = data_\${lookup{$sender_helo_name}lsearch{${names}}}
 ${main}`;
-  const rest = `begin acl
+  // Exim gives up root and must still get in.
+  chmodSync(folder, 0o755);
+  const exim: Exim = await startExim(
+    path.join(folder, 'exim'),
+    options,
+    sections(acls, portsOf(servers.exim)),
+    ['-bd'],
+  );
+  const port = await freePort();
+  const ours: Mailchute = await startMailchute(
+    path.join(folder, 'ours'),
+    `daemon_smtp_ports = ${port}\ntls_advertise_hosts =\nhost_lookup =\n${options}`,
+    sections(acls, portsOf(servers.ours)),
+  );
+  const edges = {
+    exim: { port: exim.port, log: () => exim.mainLog() },
+    ours: { port, log: () => ours.mainLog() },
+  };
+  return {
+    async talk(edge, helo, commands) {
+      const { port: at, log } = edges[edge];
+      const mine = servers[edge];
+      const seen = new Map([...mine].map(([name, s]) => [name, s.commands.length]));
+      const from = log().length;
+      const replies = await dialogue(at, helo, commands);
+      for (const server of mine.values()) await server.hangUp();
+      const asked = [...mine].flatMap(([name, s]) => questions(s.commands.slice(seen.get(name))));
+      return { replies: replies.map(neutral), log: linesOf(log().slice(from)), asked: asked.map(neutral) };
+    },
+    async [Symbol.asyncDispose]() {
+      await Promise.all([ours.stop(), exim.stop()]);
+      for (const all of Object.values(servers))
+        for (const server of all.values()) await server[Symbol.asyncDispose]();
+    },
+  };
+}
+
+async function startServers(): Promise<ReadonlyMap<string, ScriptedServer>> {
+  const servers = new Map<string, ScriptedServer>();
+  for (const [name, script] of Object.entries(scripts))
+    servers.set(name, await startScriptedServer(script, 'tcp'));
+  return servers;
+}
+
+function portsOf(servers: ReadonlyMap<string, ScriptedServer>): ReadonlyMap<string, number> {
+  return new Map([...servers].map(([name, { endpoint: e }]) => [name, e.kind === 'tcp' ? e.port : 0]));
+}
+
+function sections(acls: string, ports: ReadonlyMap<string, number>): string {
+  return `begin acl
 ${acls}
 begin routers
 fails:
@@ -113,12 +176,6 @@ multi:
   driver = redirect
   local_parts = many
   data = bad-a@$domain, bad-b@$domain
-noroute:
-  driver = accept
-  local_parts = ! unroutable
-  domains = local.test
-  address_data = here
-  transport = t_usual
 down:
   driver = manualroute
   domains = *.down.test
@@ -126,12 +183,10 @@ down:
   self = send
   transport = t_usual
 two:
-  driver = manualroute
+  driver = accept
   domains = *.two.test
-  route_list = * 255.255.255.255:127.0.0.1
-  self = send
-  transport = t_usual
-${[...servers.keys()]
+  transport = t_two
+${[...ports.keys()]
   .map(
     (name) => `r_${name}:
   driver = manualroute
@@ -145,34 +200,17 @@ ${[...servers.keys()]
   )
   .join('')}
 begin transports
-${[...servers.keys()]
-  .map((name) => `t_${name}:\n  driver = smtp\n  port = ${portOf(name)}\n${name === 'lmtp' ? '  protocol = lmtp\n' : ''}`)
+t_two:
+  driver = smtp
+  hosts = 255.255.255.255 : 127.0.0.1
+  allow_localhost
+  port = ${ports.get('usual')}
+${[...ports]
+  .map(
+    ([name, port]) =>
+      `t_${name}:\n  driver = smtp\n  port = ${port}\n${name === 'lmtp' ? '  protocol = lmtp\n' : ''}`,
+  )
   .join('')}`;
-  // Exim gives up root and must still get in.
-  chmodSync(folder, 0o755);
-  const exim: Exim = await startExim(path.join(folder, 'exim'), options, rest, ['-bd']);
-  const port = await freePort();
-  const ours: Mailchute = await startMailchute(
-    path.join(folder, 'ours'),
-    `daemon_smtp_ports = ${port}\ntls_advertise_hosts =\nhost_lookup =\n${options}`,
-    rest,
-  );
-  const edges = { exim: { port: exim.port, log: exim.mainLog }, ours: { port, log: ours.mainLog } };
-  return {
-    async talk(edge, helo, commands) {
-      const { port: at, log } = edges[edge];
-      const seen = new Map([...servers].map(([name, s]) => [name, s.commands.length]));
-      const from = log().length;
-      const replies = await dialogue(at, helo, commands);
-      for (const server of servers.values()) await server.hangUp();
-      const asked = [...servers].flatMap(([name, s]) => questions(s.commands.slice(seen.get(name))));
-      return { replies: replies.map(neutral), log: linesOf(log().slice(from)), asked: asked.map(neutral) };
-    },
-    async [Symbol.asyncDispose]() {
-      await Promise.all([ours.stop(), exim.stop()]);
-      for (const server of servers.values()) await server[Symbol.asyncDispose]();
-    },
-  };
 }
 
 /** Numbers that change from run to run. */
@@ -210,7 +248,8 @@ async function dialogue(port: number, helo: string, commands: readonly string[])
   });
   const reply = async (): Promise<string> => {
     const m = await until(
-      () => /^(?:\d{3}-.*\r\n)*\d{3}(?: .*)?\r\n/.exec(text) ?? (over ? (['closed\r\n'] as const) : undefined),
+      () =>
+        /^(?:\d{3}-.*\r\n)*\d{3}(?: .*)?\r\n/.exec(text) ?? (over ? (['closed\r\n'] as const) : undefined),
       () => `a reply comes: ${text}`,
     );
     text = text.slice(m[0].length);

@@ -28,6 +28,9 @@ export interface Terms {
   readonly log: boolean;
   readonly pipelining: boolean;
   readonly requireHelo: boolean;
+  /** `helo_verify_hosts`, which also makes HELO a must, and `helo_try_verify_hosts`. */
+  readonly verifyHelo: boolean;
+  readonly tryVerifyHelo: boolean;
   readonly acceptJunkHelo: boolean;
   readonly unqualifiedSender: boolean;
   readonly unqualifiedRecipient: boolean;
@@ -121,11 +124,14 @@ export async function termsOf(
   scope: ExpandScope,
 ): Promise<Terms> {
   const { options } = parts;
+  const verifyHelo = await inHosts(options.helo_verify_hosts);
   return {
     hostname,
     log: !(await inHosts(options.hosts_connection_nolog)),
     pipelining: await inHosts(options.pipelining_advertise_hosts),
-    requireHelo: await inHosts(options.hosts_require_helo),
+    requireHelo: verifyHelo || (await inHosts(options.hosts_require_helo)),
+    verifyHelo,
+    tryVerifyHelo: await inHosts(options.helo_try_verify_hosts),
     acceptJunkHelo: await inHosts(options.helo_accept_junk_hosts),
     unqualifiedSender: await inHosts(options.sender_unqualified_hosts),
     unqualifiedRecipient: await inHosts(options.recipient_unqualified_hosts),

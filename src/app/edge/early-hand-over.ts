@@ -12,6 +12,8 @@ export interface EarlyHandOver {
    * A returned promise: wait before the next part.
    */
   take(chunk: Uint8Array, prepare: () => Promise<Prepared | undefined>): void | Promise<void>;
+  /** The content turned out to be such that it must be whole before any server sees it. */
+  cancel(reason: string): void;
   /** What is under way; undefined where nothing is. */
   readonly message: DirectMessage | undefined;
   /** The content is whole and the message accepted: lets the servers see its end. Undefined where nothing is under way. */
@@ -54,6 +56,11 @@ export function earlyHandOver(
       gathered.push(chunk);
       octets += chunk.length;
       return octets < beginAtOctets ? undefined : begin(prepare);
+    },
+    cancel(reason) {
+      gathered = undefined;
+      under?.content.fail(reason);
+      under = undefined;
     },
     get message() {
       return under?.message;

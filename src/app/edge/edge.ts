@@ -31,6 +31,7 @@ import { parseSlowDown } from '../../config/slow-down.ts';
 import { childRewriter } from './rewriting.ts';
 import { queueControl, queueOnlyFile } from './queue-control.ts';
 import { spaceCheck } from './space.ts';
+import { streaming } from './streaming.ts';
 import type { OpenStorage } from './storage.ts';
 import { type SmtpAddress, smtpAddresses } from './smtp-addresses.ts';
 import { errorText } from '../../mail/error-text.ts';
@@ -73,6 +74,8 @@ export async function startEdge({
   const options = model.main;
   const logItems = selectedLogItems(options.log_selector ?? '');
   const stopping = new AbortController();
+  /** Nobody waits for stores any more: what they have not taken is spooled. */
+  const spooling = new AbortController();
   const services = withAclCalls(program.services, { acls, lists, signal: stopping.signal }, logs, logItems);
   const scope = { main, services };
   const addresses = serve ? smtpAddresses(options, listen) : [];
@@ -173,7 +176,8 @@ export async function startEdge({
     ),
     spool,
     queue,
-    direct: directDelivery(context, options.direct_delivery_timeout),
+    direct: directDelivery(context, options.direct_delivery_timeout, spooling.signal),
+    streaming: streaming(model),
     logs,
     logItems,
     receivedHeaderText: model.mainGiven.has('received_header_text')
@@ -211,7 +215,8 @@ export async function startEdge({
   const closeAll = (graceMs: number): Promise<void> => {
     // Mail that sessions still bring in is committed without a lease and left to who comes next.
     const ended = [...listeners.map((l) => l.close(graceMs)), queue.stop(graceMs)];
-    return (closed ??= closeParts(ended));
+    const timer = setTimeout(() => spooling.abort(), Math.max(0, graceMs - spoolingMs));
+    return (closed ??= closeParts(ended).finally(() => clearTimeout(timer)));
   };
   const closeParts = async (ended: readonly Promise<void>[]): Promise<void> => {
     await Promise.all(ended);
@@ -257,6 +262,9 @@ export async function startEdge({
     },
   };
 }
+
+/** Before the grace of a shutdown is over, hand-overs under way are given up, so that their senders still hear of the spool. */
+const spoolingMs = 4000;
 
 function startQueueRuns(
   queue: QueueRunner,

@@ -131,8 +131,13 @@ export function createMessageSink(parts: EdgeParts, incoming: Incoming, writer: 
 
   /** Hands the message on while it arrives, where nothing that is still to come can change what is handed on. */
   let earlyTrace = '';
+  const maxLine = parts.streaming.maxLineOctets;
   const early =
-    incoming.direct !== undefined && incoming.streams && !incoming.queueOnly && incoming.freeze === undefined
+    incoming.direct !== undefined &&
+    incoming.streams &&
+    maxLine !== undefined &&
+    !incoming.queueOnly &&
+    incoming.freeze === undefined
       ? earlyHandOver(
           parts.direct,
           { told: incoming.accepted !== undefined, defer: incoming.direct.defer },
@@ -145,6 +150,7 @@ export function createMessageSink(parts: EdgeParts, incoming: Incoming, writer: 
       header.take(chunk);
       meter.take(chunk);
       const kept = writer.write(chunk);
+      if (maxLine !== undefined && meter.longestLine() > maxLine) early?.cancel('a line of it is too long');
       const passed = early?.take(chunk, async () => {
         const headerSize = header.size();
         if (headerSize === undefined || faultOfHeader() !== undefined) return undefined;
@@ -271,7 +277,12 @@ export function createMessageSink(parts: EdgeParts, incoming: Incoming, writer: 
       if (hold && freeze === undefined && incoming.load !== undefined && logItems.has('delay_delivery'))
         parts.logs.main(`${writer.id} no immediate delivery: load average ${incoming.load.toFixed(2)}`);
       if (direct !== undefined && claim !== undefined) {
-        await direct.record(claim);
+        try {
+          await direct.record(claim);
+        } catch (error) {
+          // It is safe in the spool, and the queue finds out once more what could not be written down.
+          parts.logs.panic(`${writer.id} outcomes are not recorded: ${logText(errorText(error))}`);
+        }
         parts.queue.wake();
       } else if (claim !== undefined) parts.queue.deliverNow(claim);
       else if (!hold) parts.queue.wake();

@@ -14,6 +14,7 @@ import type { ConfiguredRouter } from '../../router/options.ts';
 import type { Spool } from '../../spool/spool.ts';
 import type { CalloutCache } from '../../verify/cache.ts';
 import type { SpaceCheck } from './space.ts';
+import type { Streaming } from './streaming.ts';
 import type { RouteEnvironment } from '../../router/environment.ts';
 import type { RewriteRule } from '../../rewrite/rules.ts';
 import type { SlowDown } from '../../config/slow-down.ts';
@@ -35,6 +36,8 @@ export interface EdgeParts {
   readonly queue: QueueRunner;
   /** Delivery before the spool. */
   readonly direct: DirectDelivery;
+  /** When it may begin before the content is whole. */
+  readonly streaming: Streaming;
   readonly logs: Logs;
   /** What `log_selector` selects. */
   readonly logItems: LogItems;

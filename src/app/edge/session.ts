@@ -51,6 +51,7 @@ import {
   type Terms,
   termsOf,
 } from './admission.ts';
+import { type HeloNamed, heloNamed } from './helo-names.ts';
 import { createMessageSink } from './message-sink.ts';
 import { hasSmtpRules, rewriteCommand, rewriteMessage } from './rewriting.ts';
 import type { EdgeParts } from './parts.ts';
@@ -124,6 +125,9 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
   /** RCPTs that have come behind it; asked about together with the first that is asked about. */
   let behind: (() => readonly Recipient[]) | undefined;
   const connectionMemory = newAclMemory();
+  /** The last HELO was refused for its name. */
+  let heloRefused = false;
+  let named: { readonly helo: string; readonly answer: Promise<HeloNamed> } | undefined;
   /** What ACLs asked for that lasts as long as the connection (Exim manual, "Use of the control modifier"). */
   let lasting: Pick<AclControls, 'enforceSync' | 'noPipelining' | 'noMultilineResponses'> = {};
 
@@ -195,6 +199,25 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
       logs.main(`no host name found for IP address ${remoteAddress}`);
   }
 
+  /** Found out once for each name; another HELO asks anew. */
+  function isNamed(helo: string): Promise<HeloNamed> {
+    if (named?.helo !== helo) named = { helo, answer: heloNamed(parts, remoteAddress, helo) };
+    return named.answer;
+  }
+
+  /** `helo_verify_hosts`, `helo_try_verify_hosts`: undefined where the name is taken. */
+  async function refuseHelo(verb: string, helo: string): Promise<Reply | undefined> {
+    if (terms?.verifyHelo !== true) {
+      if (terms?.tryVerifyHelo === true) await isNamed(helo);
+      return undefined;
+    }
+    const answer = await isNamed(helo);
+    if (answer === 'yes') return undefined;
+    const temporary = answer === 'defer';
+    log.refused(`${temporary ? 'temporarily ' : ''}rejected "${verb} ${logText(helo)}" from ${log.name()}`);
+    return reply(temporary ? 451 : 550, undefined, `${verb} argument does not match calling host`);
+  }
+
   /** Made for the transaction at hand, whose sender and variables routers may look at. */
   function verifier(): Verifier {
     const one = createVerifier({
@@ -241,7 +264,8 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
 
   /** How this message is delivered while its sender waits; undefined where it is not. */
   function directTerms(): AclControls['direct'] {
-    const asks = transaction?.controls.direct;
+    const { direct: asks, queueOnly, freeze } = transaction?.controls ?? {};
+    if (queueOnly === true || freeze !== undefined) return undefined;
     return asks ?? (terms?.direct === true ? { defer: options.direct_delivery_defer } : undefined);
   }
 
@@ -283,7 +307,7 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
       verifier: verifier(),
       client: {
         names: () => parts.clientNames(remoteAddress),
-        isNamed: (helo) => isNamed(parts, remoteAddress, helo),
+        isNamed: async (helo) => (await isNamed(helo)) === 'yes',
       },
       log: log.acl,
       signal: until,
@@ -384,6 +408,9 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
       transaction = undefined;
       connection.helo = command.argument;
       connection.protocol = command.verb === 'EHLO' ? 'esmtp' : 'smtp';
+      const unverified = await refuseHelo(command.verb, command.argument);
+      heloRefused = unverified !== undefined;
+      if (unverified !== undefined) return { reply: unverified };
       const result = await check('helo', options.acl_smtp_helo, scopeOf());
       const refused = judge('helo', result, `EHLO or HELO ${command.argument}`);
       if (refused !== undefined) {
@@ -400,6 +427,8 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
     },
 
     async mail(given) {
+      // An earlier name that was good does not count any more.
+      if (heloRefused) return { reply: reply(503, '5.5.1', 'HELO or EHLO required') };
       mailCommands++;
       const most = terms?.maxMessages ?? 0;
       if (most > 0 && mailCommands > most) {
@@ -473,7 +502,7 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
       const refused = judge('rcpt', result, what);
       if (refused !== undefined) return refused;
       const taken = { ...recipient, address };
-      const unwilling = await askServer(address);
+      const unwilling = result?.verdict === 'discard' ? undefined : await askServer(address);
       if (unwilling !== undefined) {
         log.rejection(what, unwilling.result);
         return { reply: unwilling.reply };
@@ -631,16 +660,6 @@ async function randomLocalPart(parts: EdgeParts, scope: ExpandScope): Promise<Lo
   }
   const address = parseAddress(`${result.text}@x`);
   return isSyntaxError(address) ? undefined : address.local;
-}
-
-/** A literal with the client's address, a name of the client, or a name that leads to it. */
-async function isNamed(parts: EdgeParts, address: string, helo: string): Promise<boolean> {
-  if (helo.startsWith('[')) return helo.replace(/^\[(?:IPv6:)?|\]$/gi, '') === address;
-  const names = await parts.clientNames(address);
-  if (names.kind === 'found' && names.values.some((name) => lowerAscii(name) === lowerAscii(helo)))
-    return true;
-  const forward = await parts.addressesOf(helo);
-  return forward.kind === 'found' && forward.values.includes(address);
 }
 
 /** The same address twice is delivered once, as in Exim, unless the two want different reports (RFC 3461 §4). */

@@ -23,7 +23,8 @@ export function openUserSource(
   program: Program,
   report: (text: string) => void,
 ): UserSource {
-  const need = <T>(value: T | undefined, option: string): T => required(value, instance.name, option);
+  const need = <T>(value: T | undefined, option: string): T =>
+    required(value, `${instance.name} directory`, option);
   /** A text that the check of the configuration has read already. */
   const checked = <T>(read: T | string, option: string): T => {
     if (typeof read === 'string') throw new Error(`${instance.name} directory: ${option}: ${read}`);

@@ -10,7 +10,7 @@ import type { DirectoryAnswer } from '../../directory/directory.ts';
 import { formatDiagnostic } from '../../mail/diagnostic.ts';
 import type { Logs } from '../../observe/logs.ts';
 import { loadProgram } from '../program.ts';
-import { openDirectory } from './directory.ts';
+import { openDirectories, openDirectory } from './directory.ts';
 
 interface World {
   readonly folder: string;
@@ -41,7 +41,7 @@ function open(t: TestContext, folder: string, directories: string, store: string
   assert.ok(program !== undefined && instance !== undefined);
   const told: string[] = [];
   const logs = { panic: (text: string) => void told.push(text) } as unknown as Logs;
-  const directory = openDirectory(instance, program, logs);
+  const directory = openDirectory(instance, program, openDirectories(program, logs));
   t.after(() => directory.close());
   const find = (address: string): ReturnType<typeof directory.find> => directory.find(addressOf(address));
   return {
@@ -264,4 +264,37 @@ t:
       '31: warning: t store: mail waits for users of whom c directory does not say where it goes (set maildir here or there)',
     ],
   );
+});
+
+test('stores that ask the same directory share it, and it is open until the last of them has closed it', async (t) => {
+  const folder = makeFolder(t);
+  const file = path.join(folder, 'users.db');
+  const database = new DatabaseSync(file);
+  database.exec("create table users(name text, home text); insert into users values ('a', '/h/a')");
+  database.close();
+  const config = path.join(folder, 'conf');
+  writeFileSync(
+    config,
+    `begin directories\nd:\n driver = sql\n engine = sqlite\n connect = ${file}\n query = select home from users where name = :username\n cache_size = 1M\n` +
+      `begin stores\none:\n driver = maildir\n sockets = ${folder}/1\n directories = d\n maildir = /m\n` +
+      `two:\n driver = maildir\n sockets = ${folder}/2\n directories = d : d\n maildir = /m\n`,
+  );
+  const { program } = loadProgram(config, new Map());
+  const [one, two] = program?.model.stores ?? [];
+  assert.ok(program !== undefined && one !== undefined && two !== undefined);
+  const logs = { panic: () => undefined } as unknown as Logs;
+  const all = openDirectories(program, logs);
+  const first = openDirectory(one, program, all);
+  const second = openDirectory(two, program, all);
+  assert.equal((await first.find(addressOf('a@x.test'))).kind, 'found');
+  rmSync(file);
+  // Only what was asked by the first store is known to the second.
+  assert.equal((await second.find(addressOf('a@x.test'))).kind, 'found');
+  assert.equal((await second.find(addressOf('b@x.test'))).kind, 'unavailable');
+  await first.close();
+  assert.equal((await second.find(addressOf('a@x.test'))).kind, 'found');
+  await second.close();
+  const later = openDirectory(one, program, all);
+  assert.equal((await later.find(addressOf('a@x.test'))).kind, 'unavailable');
+  await later.close();
 });

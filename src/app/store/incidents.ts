@@ -1,9 +1,22 @@
-/** Log texts of what goes wrong in a store's dialogues. */
-import type { LmtpIncident } from '../../lmtp/server/index.ts';
+/** Log texts of a store's dialogues: their beginnings and ends as Dovecot's lmtp has them, and what goes wrong in them. */
+import type { LmtpIncident, LmtpSessionEnd } from '../../lmtp/server/index.ts';
 import { assertNever } from '../../mail/assert-never.ts';
 import { logText } from '../../observe/log-text.ts';
 
-export function incidentText(i: LmtpIncident): string {
+export function connectText(client: string, pid: number): string {
+  return `lmtp(${pid}): Info: Connect from ${nameOf(client)}`;
+}
+
+export function disconnectText({ client, reason, state }: LmtpSessionEnd, pid: number): string {
+  return `lmtp(${pid}): Info: Disconnect from ${nameOf(client)}: ${reason} (state=${state})`;
+}
+
+function nameOf(client: string): string {
+  return client === '' ? 'local' : client;
+}
+
+/** Undefined for the end of a session, which has its own line. */
+export function incidentText(i: LmtpIncident): string | undefined {
   const from = i.client === '' ? 'local client' : `[${i.client}]`;
   switch (i.kind) {
     case 'bad-command':
@@ -11,9 +24,8 @@ export function incidentText(i: LmtpIncident): string {
     case 'refused-message':
       return `${from}: message refused: ${logText(i.reason)}`;
     case 'timeout':
-      return `${from}: timed out waiting for ${i.during}`;
     case 'lost':
-      return `${from}: disconnected during ${i.during}`;
+      return undefined;
     case 'tls':
       return `${from}: TLS: ${logText(i.reason)}`;
     case 'fault':

@@ -49,7 +49,7 @@ export async function listenEverywhere(
   for (const text of o.tls_listen ?? [])
     await listen(
       text,
-      { ...tcp, tls: { ...required(tls, name, 'tls_certificate'), onConnect: true } },
+      { ...tcp, tls: { ...required(tls, `${name} store`, 'tls_certificate'), onConnect: true } },
       ' (TLS)',
     );
 }
@@ -57,8 +57,10 @@ export async function listenEverywhere(
 function socketOwner({ name, options: o }: StoreInstance): NonNullable<LmtpListenOptions['unixOwner']> {
   const { socket_user: user, socket_group: group } = o;
   return {
-    ...(user === undefined ? {} : { uid: known(userNumber(user), name, `socket_user "${user}"`) }),
-    ...(group === undefined ? {} : { gid: known(groupNumber(group), name, `socket_group "${group}"`) }),
+    ...(user === undefined ? {} : { uid: known(userNumber(user), `${name} store`, `socket_user "${user}"`) }),
+    ...(group === undefined
+      ? {}
+      : { gid: known(groupNumber(group), `${name} store`, `socket_group "${group}"`) }),
   };
 }
 

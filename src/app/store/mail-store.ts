@@ -8,6 +8,7 @@ import type { MailStore } from '../../store/mail-store.ts';
 import type { Program } from '../program.ts';
 import { groupNumber, userNumber } from '../user-numbers.ts';
 import { mboxPlaces } from './mbox-places.ts';
+import { known } from './required.ts';
 
 export function openMailStore(
   instance: StoreInstance,
@@ -15,8 +16,10 @@ export function openMailStore(
   onProblem: (text: string) => void,
 ): MailStore {
   const { name, options: o } = instance;
-  const uid = o.user === undefined ? undefined : known(userNumber(o.user), name, `user "${o.user}"`);
-  const gid = o.group === undefined ? undefined : known(groupNumber(o.group), name, `group "${o.group}"`);
+  const uid =
+    o.user === undefined ? undefined : known(userNumber(o.user), `${name} store`, `user "${o.user}"`);
+  const gid =
+    o.group === undefined ? undefined : known(groupNumber(o.group), `${name} store`, `group "${o.group}"`);
   const common = {
     fsync: o.mail_fsync,
     onProblem,
@@ -50,10 +53,4 @@ function mboxLocks(words: readonly string[], store: string): readonly LockKind[]
     if (kind === undefined) throw new Error(`${store} store: mbox_write_locks: there is no lock "${word}"`);
     return kind;
   });
-}
-
-/** Of a user or group that the option names. */
-function known(number: number | undefined, store: string, option: string): number {
-  if (number === undefined) throw new Error(`${store} store: there is no such ${option}`);
-  return number;
 }

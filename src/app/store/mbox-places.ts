@@ -35,7 +35,8 @@ async function byOptions(
   user: MailUser,
   program: Pick<Program, 'main' | 'services'>,
 ): Promise<Places> {
-  if (mbox === undefined) return { refused: 'nobody says where the mail of this user lies' };
+  if (mbox === undefined)
+    return { refused: 'neither the option mbox nor the entry of the user says where the mail lies' };
   const inbox = await expandForUser('mbox', mbox, user, program);
   if (inbox.kind !== 'path') return { refused: reasonOf(inbox) };
   if (folders === undefined) return { inbox: inbox.path };

@@ -17,8 +17,6 @@ export function openProxy(
   logs: Logs,
 ): StoreProxy {
   const trusted = o.proxy_tls_verify_certificates;
-  for (const option of ['proxy_timeout', 'proxy_connect_timeout', 'proxy_max_connections'] as const)
-    if (o[option] <= 0) throw new Error(`${name} store: ${option} must be more than 0`);
   return createStoreProxy({
     hostname,
     timeoutMs: o.proxy_timeout,

@@ -79,7 +79,7 @@ function mboxFiles(
 
 function maildirPlaces(layout: MaildirPlace['layout']): (user: MailUser) => MaildirPlace {
   return ({ username, maildir, maildirLayout = layout, inbox }) => {
-    if (maildir === undefined) throw new Error(`nobody says where the mail of ${username} lies`);
+    if (maildir === undefined) throw new Error(`nothing says where the mail of ${username} lies`);
     return {
       path: nodePath(maildir),
       layout: maildirLayout,

@@ -1,11 +1,11 @@
-/** Options that a store cannot do without; `mailchute check` finds them before. */
-export function required<T>(value: T | undefined, store: string, option: string): T {
-  if (value === undefined) throw new Error(`${store} store: ${option} is not set`);
+/** Options that an instance cannot do without; `mailchute check` finds them before. @param whose `homes directory` */
+export function required<T>(value: T | undefined, whose: string, option: string): T {
+  if (value === undefined) throw new Error(`${whose}: ${option} is not set`);
   return value;
 }
 
 /** What an option names: a user, a group. */
-export function known<T>(value: T | undefined, store: string, what: string): T {
-  if (value === undefined) throw new Error(`${store} store: there is no such ${what}`);
+export function known<T>(value: T | undefined, whose: string, what: string): T {
+  if (value === undefined) throw new Error(`${whose}: there is no ${what} on this machine`);
   return value;
 }

@@ -7,8 +7,8 @@ import { formatStoreEvent } from '../../store/events.ts';
 import { createStoreHandler } from '../../store/lmtp-handler.ts';
 import type { Program } from '../program.ts';
 import { deliveryOptions } from './delivery.ts';
-import { openDirectory } from './directory.ts';
-import { incidentText } from './incidents.ts';
+import { openDirectories, openDirectory, type OpenDirectories } from './directory.ts';
+import { connectText, disconnectText, incidentText } from './incidents.ts';
 import { listenEverywhere } from './listeners.ts';
 import { openMailStore } from './mail-store.ts';
 import { withStoreQuota } from './quota.ts';
@@ -27,8 +27,10 @@ export interface RunningStore {
 
 export async function startStores(program: Program, logs: Logs): Promise<readonly RunningStore[]> {
   const running: RunningStore[] = [];
+  const directories = openDirectories(program, logs);
   try {
-    for (const instance of program.model.stores) running.push(await startStore(instance, program, logs));
+    for (const instance of program.model.stores)
+      running.push(await startStore(instance, program, directories, logs));
   } catch (error) {
     await Promise.all(running.map((s) => s.stop(0)));
     throw error;
@@ -36,63 +38,87 @@ export async function startStores(program: Program, logs: Logs): Promise<readonl
   return running;
 }
 
-async function startStore(instance: StoreInstance, program: Program, logs: Logs): Promise<RunningStore> {
+/** What has to be closed again. */
+interface Part {
+  close(): Promise<void>;
+}
+
+async function startStore(
+  instance: StoreInstance,
+  program: Program,
+  directories: OpenDirectories,
+  logs: Logs,
+): Promise<RunningStore> {
   const o = instance.options;
   const hostname = o.hostname ?? program.main.primaryHostname;
   const log = (line: string): void => logs.main(`${instance.name}: ${line}`);
-  const directory = openDirectory(instance, program, logs);
-  const plain = openMailStore(instance, program, (text) => logs.main(logText(`${instance.name}: ${text}`)));
-  const store = withStoreQuota(plain, instance, program, logs);
-  const transfers = await openTransfers(instance, program.main.spoolDirectory, store, log);
-  const listening: string[] = [];
-  const proxy = openProxy(instance, hostname, listening, logs);
-  const handler = createStoreHandler({
-    directory,
-    store,
-    proxy,
-    hostname,
-    recipientDelimiter: o.recipient_delimiter,
-    quotaFullTempfail: o.quota_full_tempfail,
-    ...deliveryOptions(instance),
-    ...(transfers === undefined ? {} : { transfers: transfers.transfers }),
-    onEvent: (event) => {
-      for (const line of formatStoreEvent(event, process.pid)) logs.main(logText(line));
-    },
-  });
-  const server = createLmtpServer(
-    {
-      hostname,
-      greeting: o.login_greeting,
-      limits: { maxMessageOctets: o.message_size_limit, idleTimeoutMs: o.idle_timeout },
-      smtputf8: o.smtputf8,
-      transfers: transfers !== undefined,
-      dsn: o.dsn_parameters ? 'unoffered' : false,
-      onIncident: (incident) => log(incidentText(incident)),
-    },
-    handler,
-  );
+  const tell = (text: string): void => logs.main(logText(text));
+  const directory = openDirectory(instance, program, directories);
+  /** In the order in which they are closed. */
+  const parts: Part[] = [directory];
+  const closeParts = async (): Promise<void> => {
+    for (const part of parts) await part.close();
+  };
   try {
+    const plain = openMailStore(instance, program, (text) => tell(`${instance.name}: ${text}`));
+    parts.unshift(plain);
+    const store = withStoreQuota(plain, instance, program, logs);
+    parts[0] = store;
+    const transfers = await openTransfers(instance, program.main.spoolDirectory, store, log);
+    if (transfers !== undefined) parts.splice(1, 0, transfers);
+    const listening: string[] = [];
+    const proxy = openProxy(instance, hostname, listening, logs);
+    parts.unshift(proxy);
+    const handler = createStoreHandler({
+      directory,
+      store,
+      proxy,
+      hostname,
+      recipientDelimiter: o.recipient_delimiter,
+      quotaFullTempfail: o.quota_full_tempfail,
+      ...deliveryOptions(instance),
+      ...(transfers === undefined ? {} : { transfers: transfers.transfers }),
+      onEvent: (event) => {
+        for (const line of formatStoreEvent(event, process.pid)) tell(line);
+      },
+    });
+    const server = createLmtpServer(
+      {
+        hostname,
+        greeting: o.login_greeting,
+        limits: { maxMessageOctets: o.message_size_limit, idleTimeoutMs: o.idle_timeout },
+        smtputf8: o.smtputf8,
+        transfers: transfers !== undefined,
+        dsn: o.dsn_parameters ? 'unoffered' : false,
+        onConnect: (client) => tell(connectText(client, process.pid)),
+        onDisconnect: (end) => tell(disconnectText(end, process.pid)),
+        onIncident(incident) {
+          const text = incidentText(incident);
+          if (text !== undefined) log(text);
+        },
+      },
+      handler,
+    );
+    parts.unshift({ close: () => server.close(0) });
     await listenEverywhere(server, instance, program, hostname, listening, log);
+    parts.shift();
+    let closed: Promise<void> | undefined;
+    return {
+      name: instance.name,
+      listening,
+      users: directory.list(20),
+      stop(graceMs) {
+        const ended = server.close(graceMs);
+        // A dialogue may be waiting for a backend's answer to RCPT.
+        const late = setTimeout(() => void proxy.close(), graceMs).unref();
+        return (closed ??= ended.then(() => {
+          clearTimeout(late);
+          return closeParts();
+        }));
+      },
+    };
   } catch (error) {
-    await server.close();
+    await closeParts();
     throw error;
   }
-  let closed: Promise<void> | undefined;
-  return {
-    name: instance.name,
-    listening,
-    users: directory.list(20),
-    stop(graceMs) {
-      const ended = server.close(graceMs);
-      // A dialogue may be waiting for a backend's answer to RCPT.
-      const late = setTimeout(() => void proxy.close(), graceMs).unref();
-      return (closed ??= ended.then(async () => {
-        clearTimeout(late);
-        await proxy.close();
-        await store.close();
-        await transfers?.close();
-        await directory.close();
-      }));
-    },
-  };
 }

@@ -3,7 +3,6 @@
  * Names in round brackets are Dovecot's.
  */
 export const directoryOptions = {
-  debug_print: { type: 'string', default: undefined, expand: true, status: { ignored: 'debug' } },
   /** What an address becomes before it is looked up (auth_username_format). */
   username_format: { type: 'string', default: '%Lu', status: 'works' },
   /** Characters that names may have; empty for all (auth_username_chars). */

@@ -96,13 +96,13 @@ export const smtpMainOptions = {
     type: 'list',
     default: undefined,
     expand: true,
-    status: { only: [''], refused: 'helo' },
+    status: 'works',
   },
   helo_verify_hosts: {
     type: 'list',
     default: undefined,
     expand: true,
-    status: { only: [''], refused: 'helo' },
+    status: 'works',
   },
   host_lookup: {
     type: 'list',

@@ -16,7 +16,7 @@ export const refusedReasons = {
   foreignCode: 'foreign code is never loaded',
   frozen: 'frozen messages are not thawed by themselves and nobody is told of them',
   headerEdit: 'header lines are handed on as they came and this limit or edit is not implemented yet',
-  helo: 'HELO names are checked only for syntax',
+  helo: 'no name of a client is looked up because of what it says in HELO',
   ident: 'RFC 1413 queries are never made; set rfc1413_query_timeout = 0s',
   load: 'the system load is not watched',
   localMail: 'mail from local processes is not taken; it comes by SMTP only',

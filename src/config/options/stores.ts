@@ -9,12 +9,7 @@ import { storeProxyOptions } from './store-proxy.ts';
 import { storeQuotaOptions } from './store-quota.ts';
 import { storeUserOptions } from './store-users.ts';
 
-const debugOption = {
-  debug_print: { type: 'string', default: undefined, expand: true, status: { ignored: 'debug' } },
-} as const;
-
-type StoreOptions = typeof debugOption &
-  typeof storeListenOptions &
+type StoreOptions = typeof storeListenOptions &
   typeof storeUserOptions &
   typeof storeDeliveryOptions &
   typeof storeLmtpOptions &
@@ -23,7 +18,6 @@ type StoreOptions = typeof debugOption &
 
 /** Of every store. */
 export const storeOptions: StoreOptions = {
-  ...debugOption,
   ...storeListenOptions,
   ...storeUserOptions,
   ...storeDeliveryOptions,

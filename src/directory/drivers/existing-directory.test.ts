@@ -76,5 +76,8 @@ test('what is no directory, cannot be looked at or belongs to root is unavailabl
 
 test('where the folder of all is gone, nobody is unknown', async () => {
   const source = openRule('/nonexistent/mail');
-  assert.deepEqual(await source.find('alice'), { kind: 'unavailable', reason: '/nonexistent/mail: ENOENT' });
+  assert.deepEqual(await source.find('alice'), {
+    kind: 'unavailable',
+    reason: '/nonexistent/mail: No such file or directory',
+  });
 });

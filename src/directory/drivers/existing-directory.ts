@@ -1,6 +1,7 @@
 /** The directory driver `static`: a rule instead of a list. Who has a directory has a mailbox. */
 import { statSync, type Stats } from 'node:fs';
 import type { Awaitable } from '../../mail/awaitable.ts';
+import { systemErrorText } from '../../net/system-error.ts';
 import type { DirectoryAnswer } from '../directory.ts';
 import type { UserSource } from '../user-source.ts';
 
@@ -34,14 +35,14 @@ export function existingDirectoryUsers({ pathOf, root, owner, home }: ExistingDi
     if (path.charCodeAt(0) !== 0x2f || /[\x00-\x1f\x7f]|(?:^|\/)\.\.?(?:\/|$)/.test(path))
       return unavailable(`"${path}" is not an absolute path without "." and ".."`);
     const found = look(path);
-    if (typeof found === 'string') {
-      if (found !== 'ENOENT') return unavailable(`${path}: ${found}`);
+    if ('failed' in found) {
+      if (found.code !== 'ENOENT') return unavailable(`${path}: ${found.failed}`);
       const base = look(root);
-      return typeof base !== 'string' && base.isDirectory()
-        ? { kind: 'unknown' }
-        : unavailable(`${root}: ${typeof base === 'string' ? base : 'not a directory'}`);
+      if (!('failed' in base) && base.isDirectory()) return { kind: 'unknown' };
+      // Not mounted, it may be: nobody is refused for that.
+      return unavailable(`${root}: ${'failed' in base ? base.failed : 'Not a directory'}`);
     }
-    if (!found.isDirectory()) return unavailable(`${path}: not a directory`);
+    if (!found.isDirectory()) return unavailable(`${path}: Not a directory`);
     if (owner && (found.uid === 0 || found.gid === 0))
       return unavailable(`${path} belongs to root or its group`);
     const ids = owner ? { uid: found.uid, gid: found.gid } : {};
@@ -61,11 +62,12 @@ function unavailable(reason: string): DirectoryAnswer {
   return { kind: 'unavailable', reason: reason.replace(/[\x00-\x1f\x7f]/g, '?') };
 }
 
-/** The code of what went wrong, as text. Names are octets. */
-function look(path: string): Stats | string {
+/** Names are octets. */
+function look(path: string): Stats | { readonly failed: string; readonly code: unknown } {
   try {
     return statSync(Buffer.from(path, 'latin1'));
   } catch (error) {
-    return error instanceof Error && 'code' in error ? String(error.code) : String(error);
+    const code = error instanceof Error && 'code' in error ? error.code : undefined;
+    return { failed: systemErrorText(error), code };
   }
 }

@@ -1,6 +1,7 @@
 /** The directory driver for one passwd-file of Dovecot's. */
 import { readFileSync, statSync } from 'node:fs';
 import type { Awaitable } from '../../mail/awaitable.ts';
+import { systemErrorText } from '../../net/system-error.ts';
 import type { Directory, DirectoryAnswer } from '../directory.ts';
 import { createDirectory, type UserSource } from '../user-source.ts';
 import { type PasswdContents, readPasswd } from './passwd-contents.ts';
@@ -27,6 +28,8 @@ type Contents =
   | { readonly kind: 'failed'; readonly reason: string }
   | { readonly kind: 'missing' };
 
+/** A word of the system's. */
+const missingText = 'No such file or directory';
 /** A file that was there is not taken to be gone before this. */
 const goneAfterMs = 60_000;
 
@@ -66,7 +69,7 @@ export function passwdFileUsers(options: PasswdFileOptions): UserSource {
       return;
     }
     if (!before.missing) presentAt = now;
-    else if (contents.kind === 'missing') contents = { kind: 'failed', reason: `${file}: ENOENT` };
+    else if (contents.kind === 'missing') contents = { kind: 'failed', reason: `${file}: ${missingText}` };
     if (again && (settled || now < settlesAt)) return;
     const ageMs = again ? Number.POSITIVE_INFINITY : Date.now() - before.changedMs;
     // Told once: the second reading of the same version finds the same.
@@ -92,7 +95,7 @@ export function passwdFileUsers(options: PasswdFileOptions): UserSource {
       // A file being rewritten in place is empty for a moment; "nobody exists" would bounce everybody's mail.
       return read.answers.size === 0 ? failed(`${file}: names no users`) : { kind: 'loaded', ...read };
     } catch (error) {
-      return failed(`${file}: ${codeOf(error)}`);
+      return failed(`${file}: ${systemErrorText(error)}`);
     }
   }
 

@@ -171,7 +171,7 @@ function* liveEntries(
   db: Database<Buffer, Buffer>,
   prefix: string,
   nowMs: number,
-): Iterable<readonly [string, unknown]> {
+): Iterable<readonly [string, unknown, number]> {
   const first = Buffer.from(prefix, 'utf8');
   let start: Buffer | undefined = first.length === 0 ? Buffer.alloc(1) : first;
   while (start !== undefined) {
@@ -180,7 +180,7 @@ function* liveEntries(
       const text = Buffer.from(key).toString('utf8');
       if (!text.startsWith(prefix)) return;
       const record = decode(value, nowMs);
-      if (record !== undefined) yield [text, record];
+      if (record !== undefined) yield [text, record, expiryOf(value)];
     }
     start = found.length < batch ? undefined : after(found.at(-1)?.key);
   }

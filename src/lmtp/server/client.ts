@@ -18,6 +18,8 @@ export interface ClientState {
   remotePort: number;
   sessionId: string;
   lhlo: string;
+  /** LHLO was said. */
+  greeted: boolean;
   tls: TlsFacts | undefined;
   forwarded: LmtpForwarded | undefined;
 }
@@ -31,6 +33,7 @@ export function newClient(peer: LmtpPeer, ownId: string, tls: TlsFacts | undefin
     remotePort,
     sessionId: ownId,
     lhlo: '',
+    greeted: false,
     tls,
     forwarded: undefined,
   };
@@ -42,6 +45,7 @@ export function secured(c: ClientState, tls: TlsFacts): void {
   c.remotePort = c.peer.remotePort;
   c.sessionId = c.ownId;
   c.lhlo = '';
+  c.greeted = false;
   c.tls = tls;
   c.forwarded = undefined;
 }

@@ -265,3 +265,46 @@ describe('createLmtpServer', () => {
     await lines;
   });
 });
+
+describe('sessions', () => {
+  it('are told at their beginning and at their end, with the reason and the state in which that found them', async () => {
+    const told: string[] = [];
+    const ends: LmtpServerOptions = {
+      hostname: 'store.example.test',
+      limits: { maxBadCommands: 2, idleTimeoutMs: 300 },
+      onConnect: (client) => void told.push(`connect "${client}"`),
+      onDisconnect: ({ client, reason, state }) => void told.push(`"${client}" ${reason} (${state})`),
+    };
+    const server = await serve({}, ends);
+    const { address } = server.listener;
+    assert.ok(address.kind === 'unix');
+    const talk = (text: string, end: boolean): Promise<void> =>
+      new Promise((resolve) => {
+        const socket = connect(address.path, () => (end ? socket.end(text) : socket.write(text)));
+        socket.resume().on('close', () => resolve());
+      });
+    const begun = 'LHLO c.test\r\nMAIL FROM:<>\r\n';
+    for (const [text, end] of [
+      ['QUIT\r\n', false],
+      [`${begun}RCPT TO:<a@x.test>\r\nQUIT\r\n`, false],
+      ['LHLO c.test\r\n', true],
+      [begun, false],
+      ['A\r\nB\r\nC\r\n', false],
+      [`${begun}RCPT TO:<a@x.test>\r\nDATA\r\nx`, true],
+      ['NOOP\n', false],
+    ] as const)
+      await talk(text, end);
+    await server.close();
+    assert.deepEqual(told, [
+      ...[
+        'Logged out (GREETING)',
+        'Logged out (RCPT TO)',
+        'Connection closed (READY)',
+        'Disconnected for inactivity (MAIL FROM)',
+        'Too many invalid commands. (GREETING)',
+        'Connection closed (DATA)',
+        'Protocol error (GREETING)',
+      ].flatMap((text) => ['connect ""', `"" ${text}`]),
+    ]);
+  });
+});

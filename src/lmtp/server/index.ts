@@ -25,6 +25,7 @@ export type {
   LmtpLimits,
   LmtpListenOptions,
   LmtpServerOptions,
+  LmtpSessionEnd,
   LmtpTlsOptions,
 } from './options.ts';
 export {

@@ -11,6 +11,7 @@ export function lhlo(s: SessionState, argument: string): Next {
   if (argument === '') return sayBad(s, 'LHLO', one(501, undefined, 'Missing hostname'));
   endTransaction(s);
   s.client.lhlo = heloName(argument);
+  s.client.greeted = true;
   return say(s, lhloReply(s));
 }
 

@@ -44,6 +44,14 @@ export type LmtpIncident =
   /** A handler or the temporary storage failed; the client was told 451 or 452. */
   | { readonly kind: 'fault'; readonly client: string; readonly error: unknown };
 
+/** How a session ended, in words for a log, and where it was then (Dovecot's names: `GREETING`, `READY`, `MAIL FROM`, `RCPT TO`, `DATA`). */
+export interface LmtpSessionEnd {
+  /** The address, the one that XCLIENT gave where it did; empty for a UNIX socket. */
+  readonly client: string;
+  readonly reason: string;
+  readonly state: string;
+}
+
 /** TLS of one listener. */
 export interface LmtpTlsOptions extends TlsIdentity {
   /** The handshake comes first, before any greeting (Exim: `tls_on_connect_ports`). Default false: offer STARTTLS. */
@@ -84,6 +92,10 @@ export interface LmtpServerOptions {
    */
   readonly transfers?: boolean;
   onIncident?(incident: LmtpIncident): void;
+  /** A session begins. @param client its address; empty for a UNIX socket */
+  onConnect?(client: string): void;
+  /** It has ended, by whatever. */
+  onDisconnect?(end: LmtpSessionEnd): void;
 }
 
 /**

@@ -19,7 +19,7 @@ import { lhlo } from './lhlo.ts';
 import { defaultLimits, type LmtpServerOptions } from './options.ts';
 import { readCommand } from './read-command.ts';
 import { starttls } from './starttls.ts';
-import { endTransaction, greeting, report, say, sayBad, type SessionState } from './state.ts';
+import { endTransaction, greeting, report, say, sayBad, type SessionState, stateName } from './state.ts';
 import {
   bdat,
   content,
@@ -85,14 +85,18 @@ export async function runLmtpSession(
     transactions: 0,
     transaction: undefined,
     badCommands: 0,
+    endReason: 'Protocol error',
     reading: undefined,
   };
+  options.onConnect?.(s.client.remoteAddress);
   say(s, greeting(s));
   try {
     await runDialogue(link, s.receiver, logicOf(s), limits.idleTimeoutMs);
   } catch (error) {
     report(s, { kind: 'fault', client: s.client.remoteAddress, error });
+    s.endReason = 'Internal error';
   } finally {
+    options.onDisconnect?.({ client: s.client.remoteAddress, reason: s.endReason, state: stateName(s) });
     endTransaction(s);
   }
 }
@@ -160,6 +164,7 @@ function dispatch(s: SessionState, c: Command, line: string): Next | Promise<Nex
       return withString(s, line, c.argument, one(252, '2.3.3', 'Try RCPT instead'));
     case 'QUIT':
       say(s, one(221, '2.0.0', 'Bye'));
+      s.endReason = 'Logged out';
       return 'close';
     case 'STARTTLS':
       return starttls(s, c.argument);
@@ -216,14 +221,23 @@ function commandFault(s: SessionState, fault: CommandFault): Next {
   }
 }
 
+/** Dovecot's words. */
+const endReasons: Readonly<Record<LinkEnd, string>> = {
+  timeout: 'Disconnected for inactivity',
+  stop: 'Shutting down',
+  end: 'Connection closed',
+  lost: 'Connection lost',
+};
+
 function interrupted(s: SessionState, how: LinkEnd, during: 'command' | 'content'): void {
+  s.endReason = endReasons[how];
   switch (how) {
     case 'timeout':
-      say(s, one(421, '4.4.2', `${s.options.hostname} Disconnected for inactivity`));
+      say(s, one(421, '4.4.2', `${s.options.hostname} ${s.endReason}`));
       report(s, { kind: 'timeout', client: s.client.remoteAddress, during });
       break;
     case 'stop':
-      say(s, one(421, '4.3.2', `${s.options.hostname} Shutting down`));
+      say(s, one(421, '4.3.2', `${s.options.hostname} ${s.endReason}`));
       break;
     case 'end':
     case 'lost':

@@ -18,6 +18,7 @@ async function begin(s: SessionState, startTls: NonNullable<SessionState['startT
   const result = s.receiver.hasInput ? 'plain text sent before the TLS handshake' : await startTls();
   if (typeof result === 'string') {
     report(s, { kind: 'tls', client: s.client.remoteAddress, reason: result });
+    s.endReason = 'TLS handshake failed';
     return 'close';
   }
   endTransaction(s);

@@ -28,6 +28,8 @@ export interface SessionState {
   transactions: number;
   transaction: Transaction | undefined;
   badCommands: number;
+  /** Why it ends, once it does. */
+  endReason: string;
   /** What the content now being read is for; undefined between messages. */
   reading: Reading | undefined;
 }
@@ -74,12 +76,21 @@ export function sayBad(s: SessionState, command: string, reply: Reply): Next {
     s.badCommands = bad;
     return 'command';
   }
-  say(s, one(421, '4.7.0', `${s.options.hostname} Too many invalid commands.`));
+  const reason = 'Too many invalid commands.';
+  say(s, one(421, '4.7.0', `${s.options.hostname} ${reason}`));
+  s.endReason = reason;
   return 'close';
 }
 
 export function report(s: SessionState, incident: LmtpIncident): void {
   s.options.onIncident?.(incident);
+}
+
+/** Where the session is, by Dovecot's names. */
+export function stateName({ transaction: t, reading, client }: SessionState): string {
+  if (t === undefined) return client.greeted ? 'READY' : 'GREETING';
+  if (reading !== undefined || t.content !== undefined) return 'DATA';
+  return t.recipients === 0 ? 'MAIL FROM' : 'RCPT TO';
 }
 
 /** The transaction is over, however it went. */

@@ -250,6 +250,20 @@ test('what a trusted host told is told on, its TTL less one; TTL 0 and our own a
   ]);
 });
 
+test('a message that has been through fifty servers goes no further, one more hop is still taken before', async () => {
+  await using b = await backend();
+  await using front = await startFront({ users: { a: at(b.endpoint), local: undefined } });
+  const hops = (count: number): string => 'Received: by h.test;\r\n\tnow\r\n'.repeat(count) + letter;
+  assert.deepEqual((await deliver(front, ['a'], hops(49))).ends, ['250 2.0.0 <a@example.test> ID Saved']);
+  assert.deepEqual((await deliver(front, ['a', 'local', 'a'], hops(50))).ends, [
+    '554 5.4.6 <a@example.test> Too many hops',
+    '250 2.0.0 <local@example.test> ID:R2 Saved',
+    '554 5.4.6 <a@example.test> Too many hops',
+  ]);
+  assert.equal(b.contents.length, 1);
+  assert.match(front.log.join('\n'), /appears to be looping \(50 Received fields\)/);
+});
+
 test('a backend that is down, or refuses us, is 451 for its recipients and nothing to the others', async () => {
   await using refusing = await backend({ banner: '554 5.3.2 go away\r\n' });
   await using b = await backend();

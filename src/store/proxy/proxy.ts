@@ -17,10 +17,11 @@ import {
   type HeldTransaction,
 } from '../../lmtp/client/held.ts';
 import { receivedField } from '../trace.ts';
+import { countReceived, headerOf } from '../header.ts';
 import { temporaryError } from '../replies.ts';
 import { destination } from './destination.ts';
 import type { ProxyEvent } from './events.ts';
-import { faultText, finalReply, loops, rcptReply, ttlSpent } from './replies.ts';
+import { faultText, finalReply, loops, rcptReply, tooManyHops, ttlSpent } from './replies.ts';
 import { originalRecipient, targetKey, toldClient } from './target.ts';
 import { Unreachable } from './unreachable.ts';
 
@@ -119,6 +120,9 @@ interface Part {
   readonly accepted: { readonly recipient: ProxyRecipient; readonly sentTo: Address }[];
 }
 
+/** Received fields from which on a message is taken to go round: a loop of servers that do not trust each other has no TTL (Postfix: hopcount_limit). */
+const maxHops = 50;
+
 class HandOn implements ProxyTransaction {
   readonly #shared: Shared;
   readonly #client: LmtpClientFacts;
@@ -171,6 +175,16 @@ class HandOn implements ProxyTransaction {
     signal: AbortSignal,
   ): Promise<ReadonlyMap<number, Reply>> {
     const replies = new Map<number, Reply>();
+    const parts = [...this.#parts.values()].filter((p) => p.accepted.length > 0);
+    if (parts.length === 0) return replies;
+    const hops = countReceived((await headerOf(content, signal)) ?? '');
+    if (hops >= maxHops) {
+      for (const { recipient } of parts.flatMap((p) => p.accepted)) {
+        this.#refused(recipient, `appears to be looping (${hops} Received fields)`);
+        replies.set(recipient.position, tooManyHops(recipient.shown));
+      }
+      return replies;
+    }
     const only = accepted.length === 1;
     const run = async (part: Part): Promise<void> => {
       const prefix = Buffer.from(this.#received(only ? part.accepted[0]?.recipient : undefined), 'latin1');
@@ -193,7 +207,7 @@ class HandOn implements ProxyTransaction {
         this.#handedOn(part, recipient, sentTo, answer, accepted);
       });
     };
-    await Promise.all([...this.#parts.values()].filter((p) => p.accepted.length > 0).map(run));
+    await Promise.all(parts.map(run));
     return replies;
   }
 

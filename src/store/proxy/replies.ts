@@ -13,6 +13,10 @@ export function ttlSpent(shown: string): Reply {
   return passedOn(554, '5.4.6', shown, 'Proxying appears to be looping (TTL=0)');
 }
 
+export function tooManyHops(shown: string): Reply {
+  return passedOn(554, '5.4.6', shown, 'Too many hops');
+}
+
 /** At RCPT. A refused MAIL is every recipient's answer. */
 export function rcptReply(answer: HeldAnswer, shown: string, session: string): Reply {
   switch (answer.kind) {

@@ -1,5 +1,5 @@
 /** After a delivery: what was stored is added to the figures, reservations end, warnings are found. */
-import { errorText } from '../../mail/error-text.ts';
+import { storageErrorText } from '../storage-error-text.ts';
 import type { MailUser } from '../../mail/mail-user.ts';
 import type { StoreOutcome } from '../mail-store.ts';
 import type { QuotaOptions, QuotaPolicy } from './policy.ts';
@@ -33,7 +33,7 @@ export async function settleParts(
   options: QuotaOptions,
 ): Promise<void> {
   const complain = (part: Part, error: unknown): void =>
-    options.onProblem(`quota of ${part.user.username}: ${errorText(error)}`);
+    options.onProblem(`quota of ${part.user.username}: ${storageErrorText(error)}`);
   const rest: { part: Part; stored: readonly Amount[]; figures: Figures | 'count' }[] = [];
   // All reservations end before anything is waited for: others may wait for them.
   for (const part of parts) {

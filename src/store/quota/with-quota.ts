@@ -6,7 +6,7 @@
  * limit that each by itself keeps; one that only those keep out waits for how they end.
  */
 import type { Awaitable } from '../../mail/awaitable.ts';
-import { errorText } from '../../mail/error-text.ts';
+import { storageErrorText } from '../storage-error-text.ts';
 import type { MailUser } from '../../mail/mail-user.ts';
 import type { MailStore, NoRoom, StoreDelivery, StoreOutcome } from '../mail-store.ts';
 import type { Account, Accounts } from './accounts.ts';
@@ -67,7 +67,10 @@ export function withQuota(store: MailStore, options: QuotaOptions): MailStore {
       // Positions judged before keep what they got.
       for (const { position } of part.asked)
         if (!part.reserved.has(position))
-          outcomes[position] ??= { kind: 'unavailable', reason: `quota of ${part.key}: ${errorText(error)}` };
+          outcomes[position] ??= {
+            kind: 'unavailable',
+            reason: `quota of ${part.key}: ${storageErrorText(error)}`,
+          };
     }
   }
 
@@ -121,7 +124,10 @@ function partsOf(
     try {
       key = policy.source.key(user);
     } catch (error) {
-      outcomes[position] = { kind: 'unavailable', reason: `quota of ${user.username}: ${errorText(error)}` };
+      outcomes[position] = {
+        kind: 'unavailable',
+        reason: `quota of ${user.username}: ${storageErrorText(error)}`,
+      };
       return;
     }
     const part = parts.get(key);
@@ -213,7 +219,7 @@ function checkPolicy(
       : { kind: 'over-quota', text: policy.exceededText };
   const fault = (error: unknown): NoRoom => ({
     kind: 'unavailable',
-    reason: `quota of ${user.username}: ${errorText(error)}`,
+    reason: `quota of ${user.username}: ${storageErrorText(error)}`,
   });
   try {
     const kept = source.kept(user, rules);

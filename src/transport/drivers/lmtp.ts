@@ -94,7 +94,15 @@ export function createLmtpTransport(name: string, options: LmtpTransportOptions)
     maxRecipients,
     async deliver(batch, signal) {
       const outcomes = batch.recipients.map((): RecipientOutcome => unsent);
-      for (const group of splitBatch(batch, maxRecipients, true)) await send(batch, group, outcomes, signal);
+      for (const group of splitBatch(batch, maxRecipients, true)) {
+        try {
+          await send(batch, group, outcomes, signal);
+        } catch (error) {
+          // What was said to earlier ones is known.
+          if (outcomes.every((o) => o === unsent)) throw error;
+        }
+        if (signal.aborted) break;
+      }
       return outcomes;
     },
     calloutTarget: () => ({

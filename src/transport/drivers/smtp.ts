@@ -203,11 +203,17 @@ export function createSmtpTransport(name: string, options: SmtpTransportOptions)
       for (const group of splitBatch(batch, maxRecipients, o.multiDomain)) {
         let left = group;
         for (const host of worthTrying(hosts, o.hostsMaxTry, o.hostsMaxTryHardlimit)) {
-          await tryHost(batch, left, host, outcomes, signal);
+          try {
+            await tryHost(batch, left, host, outcomes, signal);
+          } catch (error) {
+            // What was said to earlier ones is known.
+            if (outcomes.every((o) => o === undefined)) throw error;
+          }
           // As Exim does: whoever was put off, for whatever reason, is tried at the next host.
           left = left.filter((p) => outcomes[p]?.kind === 'deferred');
-          if (left.length === 0) break;
+          if (left.length === 0 || signal.aborted) break;
         }
+        if (signal.aborted) break;
       }
       return outcomes.map(
         (outcome): RecipientOutcome =>

@@ -20,6 +20,9 @@ interface Opened {
   /** Keys announced and not known to be stored. */
   readonly unfinished: Database<Buffer, string>;
   readonly meta: Database<Buffer, string>;
+  readonly state: State;
+  /** Entries of the younger generation. */
+  count: number;
   uses: number;
 }
 
@@ -34,26 +37,24 @@ export function openLmdbJournal(options: LmdbJournalOptions): TransferJournal {
   const shared = opened.get(directory) ?? openEnvironment(directory);
   opened.set(directory, shared);
   shared.uses++;
-  const { root, generations, unfinished, meta } = shared;
-  const state = readState(meta);
-  let count = generations[state.current].getCount();
+  const { root, generations, unfinished, meta, state } = shared;
   let closing = false;
 
   /** Within a transaction: makes room for one more. */
   function turn(): void {
     const now = nowMs();
-    if (now - state.sinceMs < keepMs && count < maxEntries) return;
+    if (now - state.sinceMs < keepMs && shared.count < maxEntries) return;
     state.current = state.current === 0 ? 1 : 0;
     state.sinceMs = now;
     generations[state.current].clearSync();
-    count = 0;
+    shared.count = 0;
     meta.putSync('state', Buffer.from(JSON.stringify(state), 'latin1'));
   }
 
   function put(key: string, entry: JournalEntry, stored: boolean): Promise<unknown> {
     return root.transaction(() => {
       turn();
-      count++;
+      if (!generations[state.current].doesExist(key)) shared.count++;
       const value = JSON.stringify({ ...entry, ...(stored ? { stored: true } : {}) });
       generations[state.current].putSync(key, Buffer.from(value, 'latin1'));
       if (stored) unfinished.removeSync(key);
@@ -117,11 +118,16 @@ function openEnvironment(directory: string): Opened {
     maxReaders: 128,
   });
   const byKey = { encoding: 'binary' } as const;
+  const generations = [root.openDB('even', byKey), root.openDB('odd', byKey)] as const;
+  const meta: Database<Buffer, string> = root.openDB('meta', byKey);
+  const state = readState(meta);
   return {
     root,
-    generations: [root.openDB('even', byKey), root.openDB('odd', byKey)],
+    generations,
     unfinished: root.openDB('unfinished', byKey),
-    meta: root.openDB('meta', byKey),
+    meta,
+    state,
+    count: generations[state.current].getCount(),
     uses: 0,
   };
 }

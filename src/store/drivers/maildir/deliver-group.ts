@@ -51,7 +51,9 @@ async function storeLinked(work: Work, first: Target, others: readonly Target[])
   try {
     ({ file, silent } = await writeDurably(work, first, others, names));
   } catch (error) {
-    return [...(await afterFailedWrite(work, first, error)), ...others];
+    const open = (target: Target): boolean => work.outcomes[target.position] === undefined;
+    const again = open(first) ? await afterFailedWrite(work, first, error) : [];
+    return [...again, ...others.filter(open)];
   }
   const placed: Target[] = [];
   const apart: Target[] = [];
@@ -94,6 +96,8 @@ async function writeDurably(
     if (announced === undefined) await durable;
     else [silent] = await Promise.all([announced, durable]);
   } catch (error) {
+    // No word of this announcement may come when the next has been made.
+    await announced;
     discardFile(file.fd, file.path);
     throw error;
   }

@@ -77,8 +77,13 @@ function ownLocation({ maildir = '', maildirLayout, inbox: apart }: MailUser): M
 }
 
 function locationOf(location: string | undefined, user: MailUser): MailLocation {
+  const other = user.extra['mail'];
+  if (other !== undefined) return { kind: 'refused', reason: `mail location "${other}" is not a Maildir` };
   if (location === undefined)
-    return { kind: 'refused', reason: 'nobody says where the mail of this user lies' };
+    return {
+      kind: 'refused',
+      reason: 'neither an option maildir nor the entry of the user says where the mail lies',
+    };
   return expandMailLocation(location, user);
 }
 

@@ -16,7 +16,7 @@ import type { Durability } from './durability.ts';
 import { failureCode } from './failure.ts';
 import type { FolderPath } from './folder-path.ts';
 import type { Place } from './mailbox.ts';
-import { below, inherited, openRoot, statOf } from './walk.ts';
+import { below, inherited, openRoot, type Owner, statOf } from './walk.ts';
 
 /** Version 2: a line a name, its levels parted by tabs. A file without this line has the driver's separator between levels. */
 const header = 'V\t2\n\n';
@@ -44,7 +44,7 @@ export async function subscribe(
     const lock = below(rootFd, `${name}.lock`);
     const fd = await takeLock(lock);
     try {
-      const old = readList(list);
+      const old = readList(list, place.owner);
       const added = withFolder(old, folder);
       if (added === old) {
         unlinkSync(lock);
@@ -87,7 +87,7 @@ export function withFolder(
   return `${text === '' || text.endsWith('\n') ? text : `${text}\n`}${line}\n`;
 }
 
-function readList(path: string): string | undefined {
+function readList(path: string, owner: Owner | undefined): string | undefined {
   let fd: number;
   try {
     fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
@@ -99,6 +99,9 @@ function readList(path: string): string | undefined {
     const found = fstatSync(fd);
     if (!found.isFile() || found.size > maxFileOctets)
       throw Object.assign(new Error('subscriptions is too large or no file'), { code: 'EFBIG' });
+    // A link that the user made of somebody else's file: he would get its text in a file of his own.
+    if (owner !== undefined && found.nlink > 1 && found.uid !== owner.uid)
+      throw Object.assign(new Error(`subscriptions belongs to uid ${found.uid}`), { code: 'EPERM' });
     return readFileSync(fd, 'latin1');
   } finally {
     closeSync(fd);

@@ -65,7 +65,7 @@ function walk(
       fd = next;
     } catch (error) {
       closeSync(fd);
-      throw named(error, root);
+      throw error;
     }
   }
   return fd;
@@ -99,7 +99,10 @@ function openNext(fd: number, name: string, owner: Owner | undefined, make: () =
     if (found.uid !== 0)
       throw systemError('ELOOP', `${name} is a symbolic link that does not belong to root`);
     if (!keepsNames(fstatSync(fd)))
-      throw systemError('ELOOP', `${name} is a symbolic link in a folder where others can put one of their own`);
+      throw systemError(
+        'ELOOP',
+        `${name} is a symbolic link in a folder where others can put one of their own`,
+      );
     return openSync(path, folderFlags);
   }
 }
@@ -181,11 +184,4 @@ export function statOf(fd: number): Stats {
 
 function systemError(code: string, text: string): Error {
   return Object.assign(new Error(text), { code });
-}
-
-/** Paths through descriptors tell an administrator nothing. */
-function named(error: unknown, root: string): unknown {
-  if (!(error instanceof Error)) return error;
-  error.message = error.message.replace(/\/proc\/self\/fd\/\d+/g, `(on the way to ${root}) `);
-  return error;
 }

@@ -1,5 +1,5 @@
 // What a broken store may say, and what must become of each recipient.
-import { type Act, extensions, type Script } from '../support/scripted-server.ts';
+import { type Act, extensions, type Script } from './scripted-server.ts';
 
 /** `done`: a 2xx at its position. `again`: no answer, or a temporary one. `failed`: 5xx. */
 export type Fate = 'done' | 'again' | 'failed';
