@@ -25,6 +25,15 @@ export const directComparisons: readonly Comparison[] = [
   { name: 'direct-sink-0', run: (o) => direct(o, 'sink', 0) },
   { name: 'direct-sink-1', run: (o) => direct(o, 'sink', 1) },
   { name: 'direct-store-0', run: (o) => direct(o, 'store', 0) },
+  // Where nothing waits beside it, as in a queue runner that sends one message after the other.
+  {
+    name: 'direct-alone-sink',
+    run: (o) => direct({ ...o, sessions: 1, messages: Math.ceil(o.messages / 8) }, 'sink', 0),
+  },
+  {
+    name: 'direct-alone-store',
+    run: (o) => direct({ ...o, sessions: 1, messages: Math.ceil(o.messages / 8) }, 'store', 0),
+  },
 ];
 
 /** Where mail goes; `arrival` begins to watch and gives what resolves when so many more are there. */
@@ -70,7 +79,7 @@ async function direct(o: BenchOptions, to: 'sink' | 'store', perconn: number): P
       await directRound(o, b, spooled, end, o.messages, perconn);
     }
     printFigures(
-      `direct hand-off into ${to === 'sink' ? 'a sink' : 'our store, fsync on'} over unix, ${o.size} octets, one recipient, ${o.sessions} sessions, ` +
+      `direct hand-off into ${to === 'sink' ? 'a sink' : 'our store, fsync on'} over unix, ${o.size} octets, one recipient, ${o.sessions} session${o.sessions === 1 ? '' : 's'}, ` +
         `${perconn === 0 ? 'persistent connections' : 'a connection for each message'}, callout=no_cache`,
       ['direct', a],
       ['spooled', b],

@@ -98,6 +98,7 @@ async function verify(o: BenchOptions, kind: Kind): Promise<void> {
   const main = `domainlist local_domains = example.test : *.example.test
 acl_smtp_rcpt = acl_check_rcpt
 smtp_accept_max = 1100
+smtp_accept_max_per_connection = 1000000
 recipients_max = 100000`;
   const rest = relayRest('tcp', hop).replace(
     /^acl_check_rcpt:\n/m,

@@ -8,6 +8,7 @@ export interface Hop {
 export const relayMain = `domainlist local_domains = example.test
 acl_smtp_rcpt = acl_check_rcpt
 smtp_accept_max = 1100
+smtp_accept_max_per_connection = 1000000
 recipients_max = 100000`;
 
 /** Main options that only Exim needs to be at its best. */

@@ -3,7 +3,8 @@ import { test } from 'node:test';
 import { reply } from '../mail/reply.ts';
 import { formatReply } from '../mail/reply.ts';
 import type { VerifyResult } from '../verify/verifier.ts';
-import { newAclMemory } from './environment.ts';
+import type { HostFact } from '../list/model.ts';
+import { type ClientNames, newAclMemory } from './environment.ts';
 import { acceptance, mergeHeaderEdits, refusal, rejectionReason, type AclResult } from './result.ts';
 import { runAcl } from './run.ts';
 import { addressOf, unrouteable, world, type WorldOptions } from './test-support.ts';
@@ -389,4 +390,72 @@ test('log_reject_target empties the list of logs', async () => {
   assert.deepEqual((await run('deny')).logTargets, ['main', 'reject']);
   assert.deepEqual((await run('deny log_reject_target =')).logTargets, []);
   assert.deepEqual((await run('deny log_reject_target = reject : panic')).logTargets, ['reject', 'panic']);
+});
+
+test('verify = helo and reverse_host_lookup ask for the names of the client', async () => {
+  const ask = async (verify: string, names: HostFact, helo: string | undefined) => {
+    const made = world({ acls: { main: `require verify = ${verify}\naccept` } });
+    const { connection } = made.env.scope;
+    if (connection !== undefined && helo !== undefined) connection.helo = helo;
+    const asked: string[] = [];
+    const client: ClientNames = {
+      names: async () => names,
+      isNamed: async (name) => {
+        asked.push(name);
+        return name === 'good.test';
+      },
+    };
+    const { verdict, logMessage } = await runAcl('main', { ...made.env, client });
+    return [verdict, logMessage, ...asked];
+  };
+  const missing: HostFact = { kind: 'missing' };
+  assert.deepEqual(await ask('helo', missing, 'good.test'), ['accept', undefined, 'good.test']);
+  assert.deepEqual(await ask('helo', missing, 'bad.test'), ['deny', undefined, 'bad.test']);
+  assert.deepEqual(await ask('helo', missing, undefined), ['deny', undefined]);
+  const found: HostFact = { kind: 'found', values: ['good.test'] };
+  assert.deepEqual(await ask('reverse_host_lookup', found, undefined), ['accept', undefined]);
+  assert.deepEqual(await ask('reverse_host_lookup', missing, undefined), [
+    'deny',
+    'host lookup failed for reverse lookup check (failed to find host name from IP address)',
+  ]);
+  assert.deepEqual(await ask('reverse_host_lookup', { kind: 'defer', reason: 'no DNS' }, undefined), [
+    'defer',
+    'host lookup deferred for reverse lookup check (no DNS)',
+  ]);
+});
+
+test("what a sender's routers say is kept, and a callout that fails is told every time", async () => {
+  const { env, log } = world({
+    acls: { main: 'require verify = sender/callout\naccept' },
+    verify: () => ({
+      kind: 'fail',
+      stage: 'mail',
+      reply: { code: 550, lines: ['Response: 550 no'] },
+      logReason: 'said no',
+      addressData: 'data',
+    }),
+  });
+  for (let i = 0; i < 2; i++) {
+    const result = await runAcl('main', env);
+    assert.match(
+      result.details ?? '',
+      /^Callback setup failed while verifying <s@sender\.test>\nResponse: 550 no\n/,
+    );
+  }
+  assert.equal(env.scope.message?.senderAddressData, 'data');
+  assert.deepEqual(
+    log.map((entry) => entry.text),
+    ['sender verify fail for <s@sender.test>: said no', 'sender verify fail for <s@sender.test>: said no'],
+  );
+});
+
+test('sender= may be empty, or no address', async () => {
+  const ask = async (value: string) => {
+    const { env, verified } = world({ acls: { main: `require verify = \${lc:sender=${value}}\naccept` } });
+    const { verdict, details } = await runAcl('main', env);
+    return [verdict, details, verified.length];
+  };
+  assert.deepEqual(await ask(''), ['accept', undefined, 0]);
+  assert.deepEqual(await ask('nonsense'), ['deny', undefined, 0]);
+  assert.deepEqual(await ask('a@b.test'), ['accept', undefined, 1]);
 });

@@ -5,8 +5,8 @@ import { errorText } from '../mail/error-text.ts';
 import { replySummary } from '../mail/reply.ts';
 import { formatTimeInterval } from '../mail/time-interval.ts';
 import { logText } from '../observe/log-text.ts';
-import type { CalloutExpiry } from '../verify/cache.ts';
 import { type CalloutRow, calloutRows, isAbout } from '../verify/cache-records.ts';
+import { calloutExpiry } from './callout-expiry.ts';
 import { type CommandLine, readCommandLine, withHints } from './hints-command.ts';
 import type { Program } from './program.ts';
 
@@ -81,7 +81,7 @@ async function onCache(
   print: (line: string) => void,
 ): Promise<number> {
   const nowMs = Date.now();
-  const rows = hints === undefined ? [] : calloutRows(hints, expiryOf(program), nowMs);
+  const rows = hints === undefined ? [] : calloutRows(hints, calloutExpiry(program.model.main), nowMs);
   if (command === 'list') {
     for (const row of rows) print(rowText(row, nowMs));
     return 0;
@@ -106,15 +106,6 @@ async function onCache(
   print(`${keys.size} ${keys.size === 1 ? 'record' : 'records'} forgotten`);
   if (domainRefuses) print(`${domain} is still known to refuse: mailchute callout show ${domain}`);
   return 0;
-}
-
-export function expiryOf({ model: { main } }: Program): CalloutExpiry {
-  return {
-    positiveMs: main.callout_positive_expire,
-    negativeMs: main.callout_negative_expire,
-    domainPositiveMs: main.callout_domain_positive_expire,
-    domainNegativeMs: main.callout_domain_negative_expire,
-  };
 }
 
 const aboutWords: Readonly<Record<CalloutRow['about'], string>> = {

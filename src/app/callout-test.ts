@@ -19,7 +19,7 @@ import { type CalloutAnswer, type Callouts, createCallouts } from '../verify/cal
 import type { CalloutOptions, VerifyResult } from '../verify/verifier.ts';
 import { createVerifier, type VerifierParts } from '../verify/verify.ts';
 import { environment } from './address-test.ts';
-import { expiryOf } from './callout-command.ts';
+import { calloutExpiry } from './callout-expiry.ts';
 import type { CommandLine } from './hints-command.ts';
 import { loadOrComplain } from './load-or-complain.ts';
 import type { Program } from './program.ts';
@@ -77,7 +77,7 @@ export async function testCallout(line: CommandLine, print: (line: string) => vo
     },
     ...(hints === undefined
       ? {}
-      : { cache: createCalloutCache(hints, expiryOf(program), (text) => console.error(text)) }),
+      : { cache: createCalloutCache(hints, calloutExpiry(model.main), (text) => console.error(text)) }),
   };
   try {
     const { address, options } = question;

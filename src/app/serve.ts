@@ -216,8 +216,12 @@ function setTimezone(zone: string | undefined): void {
 }
 
 function writePidFile(file: string): void {
-  mkdirSync(path.dirname(file), { recursive: true });
-  writeFileSync(file, `${process.pid}\n`);
+  try {
+    mkdirSync(path.dirname(file), { recursive: true });
+    writeFileSync(file, `${process.pid}\n`);
+  } catch (cause) {
+    throw new Error(`cannot write the pid file (pid_file_path): ${errorText(cause)}`, { cause });
+  }
 }
 
 interface Signals {

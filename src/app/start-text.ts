@@ -8,8 +8,8 @@ export function startText(running: Running): string {
   const server = `${host.includes(':') ? `[${host}]` : host}:${smtp?.port ?? 25}`;
   const [user] = stores.flatMap((s) => s.users ?? []);
   return [
-    ...stores.map((s) => `users  ${s.users?.join(', ') ?? '(cannot be listed)'} at example.test`),
     placesText(running),
+    ...stores.map((s) => `users  ${s.users?.join(', ') ?? '(cannot be listed)'} at example.test`),
     '',
     'send a first message with',
     `    bin/mailchute send${server === '127.0.0.1:2525' ? '' : ` --server ${server}`} --to ${user ?? 'user'}@example.test --text 'Hello'`,

@@ -18,16 +18,14 @@ export function uncallable(
     const { transport } = options;
     const driver = transport === undefined ? undefined : drivers.get(transport);
     if (driver === undefined || !silent.has(driver)) return [];
-    const met = callouts.find(({ test }) =>
-      test.what === 'recipient' ? options.verify_recipient : options.verify_sender,
-    );
+    // Of senders, those who live here are known by being routed here.
+    const met = callouts.find(({ test }) => test.what === 'recipient' && options.verify_recipient);
     if (met === undefined) return [];
-    const what = met.test.callout?.deferOk === true ? 'takes, unasked,' : 'puts off';
     return [
       {
         severity: 'warning',
         position: given.get('transport')?.sources[0]?.position ?? position,
-        message: `${driver} transport ${transport} has nobody to ask: the callout of verify = ${met.test.what} in line ${met.position.line} ${what} every address that the router ${name} takes`,
+        message: `${driver} transport ${transport} has nobody to ask: verify = recipient/callout in line ${met.position.line} takes every address that the router ${name} takes`,
       },
     ];
   });

@@ -15,6 +15,27 @@ const positive = [
   'quota_warning_timeout',
 ] as const;
 
+/** What options do nothing without. */
+const dependent: readonly (readonly [string, readonly string[]])[] = [
+  [
+    'tls_certificate',
+    ['tls_listen', 'tls_privatekey', 'tls_require_ciphers', 'tls_min_protocol', 'tls_handshake_timeout'],
+  ],
+  [
+    'quota',
+    [
+      'quota_rule',
+      'quota_grace',
+      'quota_warning',
+      'quota_warning_timeout',
+      'quota_max_mail_size',
+      'quota_exceeded_message',
+      'quota_full_tempfail',
+      'lmtp_rcpt_check_quota',
+    ],
+  ],
+];
+
 export function checkStore(store: CheckedInstance, report: Report): void {
   const { name, given, position } = store;
   if (!given.has('sockets') && !given.has('listen') && !given.has('tls_listen'))
@@ -39,10 +60,21 @@ export function checkStore(store: CheckedInstance, report: Report): void {
   if (typeof concurrency?.value === 'number' && concurrency.value < 0)
     report.error(concurrency.position, `${name} store: lmtp_user_concurrency_limit must not be less than 0`);
   checkLocks(store, report);
-  if (given.has('tls_certificate')) return;
-  for (const option of ['tls_listen', 'tls_privatekey', 'tls_require_ciphers']) {
+  for (const [needed, options] of dependent) {
+    if (given.has(needed)) continue;
+    for (const option of options) {
+      const at = given.get(option)?.position;
+      if (at !== undefined) report.error(at, `${name} store: ${option} needs ${needed}`);
+    }
+  }
+  for (const option of ['lda_mailbox_autocreate', 'lda_mailbox_autosubscribe', 'hierarchy_separator']) {
     const at = given.get(option)?.position;
-    if (at !== undefined) report.error(at, `${name} store: ${option} needs tls_certificate`);
+    if (at !== undefined && given.get('lmtp_save_to_detail_mailbox')?.value !== true)
+      report.warning(
+        at,
+        `${name} store: ${option} does nothing without lmtp_save_to_detail_mailbox`,
+        'no folder but the INBOX is chosen',
+      );
   }
 }
 

@@ -203,13 +203,17 @@ test('stores', () => {
   assert.deepEqual(
     complaints(
       'begin directories\nd:\n driver = passwd_file\n file = /u\nbegin stores\nx:\n driver = maildir\n directories = d\n maildir = /m\n' +
-        ' sockets = run/lmtp\n proxy_timeout = 0s\n max_connections = -1\n lmtp_user_concurrency_limit = -1\n',
+        ' sockets = run/lmtp\n proxy_timeout = 0s\n max_connections = -1\n lmtp_user_concurrency_limit = -1\n' +
+        ' quota_rule = *:storage=1G\n lda_mailbox_autocreate\n tls_min_protocol = TLSv1.3\n',
     ),
     [
       '10: x store: sockets "run/lmtp" is not an absolute path',
       '11: x store: proxy_timeout must be more than 0',
       '12: x store: max_connections must be more than 0',
       '13: x store: lmtp_user_concurrency_limit must not be less than 0',
+      '14: x store: quota_rule needs quota',
+      '15: warning: x store: lda_mailbox_autocreate does nothing without lmtp_save_to_detail_mailbox (no folder but the INBOX is chosen)',
+      '16: x store: tls_min_protocol needs tls_certificate',
     ],
   );
 });

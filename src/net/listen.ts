@@ -136,9 +136,13 @@ export async function listen(
 function bind(server: Server, at: ListenAddress, options: ListenOptions): Promise<void> {
   const backlog = options.backlog ?? 511;
   return new Promise((resolve, reject) => {
-    server.once('error', (cause) =>
-      reject(new MailError('CONNECT', `cannot listen on ${describe(at)}: ${cause.message}`, { cause })),
-    );
+    server.once('error', (cause: NodeJS.ErrnoException) => {
+      const ofRoot = at.kind === 'tcp' && at.port < 1024 && cause.code === 'EACCES';
+      const hint = ofRoot ? ' (ports below 1024 need root or CAP_NET_BIND_SERVICE)' : '';
+      reject(
+        new MailError('CONNECT', `cannot listen on ${describe(at)}: ${cause.message}${hint}`, { cause }),
+      );
+    });
     if (at.kind === 'tcp') {
       server.listen({ host: at.host, port: at.port, backlog }, () => {
         server.removeAllListeners('error');

@@ -14,7 +14,8 @@ import { noWork, settle, stateOf, type Work } from './work.ts';
 
 /** What became of one recipient of the envelope. */
 export type DirectAnswer =
-  | { readonly kind: 'stored' }
+  /** `elsewhere`: nothing was to be done, since all it was turned into is another recipient's too. */
+  | { readonly kind: 'stored'; readonly elsewhere?: true }
   | { readonly kind: 'failed' | 'deferred'; readonly status: Status }
   /** The queue has to see to it: its mail goes nowhere else, the time was up, or some of what it was redirected to has it. */
   | { readonly kind: 'untried' };
@@ -29,6 +30,8 @@ export interface DirectResult {
    * @param size of the content, octets
    */
   tell(size: number, arrived: () => void): void;
+  /** Tells who has a message that could neither be delivered to all nor spooled: its sender keeps it. */
+  tellStored(): void;
   /** Records the other outcomes of a message that was committed with `states`, bounces included, and gives it back. */
   record(claim: Claim): Promise<void>;
 }
@@ -100,6 +103,10 @@ export function directDelivery(
         const queuedMs = atMs - message.reception.receivedAtMs;
         context.emit({ kind: 'completed', id: message.id, atMs, queuedMs });
       },
+      tellStored: () => {
+        const stored = [...work.attempts].filter(([, { kind }]) => kind === 'delivered');
+        tell(context, claim, new Map(stored), [], [], undefined, false);
+      },
       record: async (committed) => {
         const [left, told] = parted(work, toldOf);
         tell(context, committed, told, [], [], undefined, false);
@@ -159,7 +166,11 @@ function marked(work: Work): Work {
 
 /** Of a recipient that was redirected: stored where every address is done, else what stands in the way. */
 function answerOf(work: Work, position: number): DirectAnswer {
-  if (stateOf(work, position)?.kind === 'done') return { kind: 'stored' };
+  if (stateOf(work, position)?.kind === 'done') {
+    const plan = work.plans.get(position);
+    const elsewhere = plan !== undefined && plan.leaves.length > 0 && plan.states.size === 0;
+    return elsewhere ? { kind: 'stored', elsewhere } : { kind: 'stored' };
+  }
   let open: Extract<Attempt, { kind: 'failed' | 'deferred' }> | undefined;
   for (const [number, task] of work.tasks.entries()) {
     if (task.position !== position) continue;

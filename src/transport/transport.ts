@@ -40,6 +40,13 @@ export interface CalloutTarget {
   readonly commandTimeoutMs: number;
 }
 
+/** `local`: mail goes into a file or a command here, so that who was routed to it exists. */
+export interface CalloutImpossible {
+  readonly kind: 'impossible';
+  readonly reason: string;
+  readonly local?: true;
+}
+
 export interface Transport {
   readonly name: string;
   /**
@@ -49,9 +56,7 @@ export interface Transport {
    */
   deliver(batch: Batch, signal: AbortSignal): Promise<readonly RecipientOutcome[]>;
   /** Where to ask about recipients; a text says why this transport cannot be asked (Exim: "non-smtp"). */
-  calloutTarget(
-    hosts: readonly RouteHost[],
-  ): CalloutTarget | { readonly kind: 'impossible'; readonly reason: string };
+  calloutTarget(hosts: readonly RouteHost[]): CalloutTarget | CalloutImpossible;
   /** At most this many recipients in one batch (`batch_max`, `max_rcpt`); Infinity for no bound. */
   readonly maxRecipients: number;
   close(): Promise<void>;

@@ -51,6 +51,8 @@ export interface VerifierParts {
   readonly cache?: CalloutCache;
   /** A server is about to be asked: the moment to {@link ForeseeingVerifier.foresee} what will be asked next. */
   readonly onAsk?: (options: CalloutOptions) => void;
+  /** A callout was wanted where mail stays on this machine: nobody was asked. */
+  readonly unasked?: (transport: string, reason: string) => void;
   /** `callout_random_local_part`, expanded; undefined where it gives none. */
   readonly randomLocalPart?: () => Promise<LocalPart | undefined>;
   /** Milliseconds since 1970. */
@@ -132,8 +134,12 @@ async function callOut(
   signal: AbortSignal,
 ): Promise<VerifyResult> {
   const target = targetOf(parts, routing);
-  if (typeof target === 'string') return impossible(who, target);
-
+  if ('reason' in target) {
+    if (target.local !== true) return impossible(who, target.reason);
+    // As in Exim: routing has shown that it exists here, and there is nobody who knows better.
+    parts.unasked?.(routing.transport ?? '', target.reason);
+    return { kind: 'ok', via: 'route' };
+  }
   return askServer({ parts, target, address: routing.address, options, who, signal });
 }
 
@@ -232,7 +238,7 @@ async function askForQuota(
   signal: AbortSignal,
 ): Promise<VerifyResult | undefined> {
   const target = targetOf(parts, routing);
-  if (typeof target === 'string') return undefined;
+  if ('reason' in target) return undefined;
   const { address } = routing;
   const nowMs = (parts.nowMs ?? Date.now)();
   const known = parts.cache?.quota(address, nowMs);
@@ -291,12 +297,14 @@ function refusedReply(said: KeptRefusal, who: Who): Reply {
 function targetOf(
   parts: VerifierParts,
   { transport: name, hosts }: Extract<VerifyRouting, { kind: 'routed' }>,
-): CalloutTarget | string {
-  if (name === undefined) return 'cannot callout: the router sets no transport';
+): CalloutTarget | { readonly reason: string; readonly local?: true } {
+  if (name === undefined) return { reason: 'cannot callout: the router sets no transport' };
   const transport = parts.transport(name);
-  if (transport === undefined) return `cannot callout: there is no transport ${name}`;
+  if (transport === undefined) return { reason: `cannot callout: there is no transport ${name}` };
   const target = transport.calloutTarget(hosts);
-  return 'kind' in target ? `cannot callout via transport ${name}: ${target.reason}` : target;
+  return 'kind' in target
+    ? { ...target, reason: `cannot callout via transport ${name}: ${target.reason}` }
+    : target;
 }
 
 function questionOf(target: CalloutTarget, address: Address, options: CalloutOptions): CalloutQuestion {
@@ -315,7 +323,7 @@ async function foresee(
   const routing = await parts.route(address, 'verify-recipient', signal);
   if (routing.kind !== 'routed') return;
   const target = targetOf(parts, routing);
-  if (typeof target === 'string') return;
+  if ('reason' in target) return;
   const now = parts.nowMs ?? Date.now;
   const { sender, random = false, postmaster } = options;
   const question = { address: routing.address, sender, random, postmaster: postmaster !== undefined };

@@ -15,7 +15,7 @@ const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(
 for (const mode of ['spooled', 'direct'] as const)
   describe(`kill -9 of either end, ${mode}`, () => {
     test(`${kills} kills: every accepted letter comes once to each, no letter twice`, {
-      timeout: 60_000 + kills * 3000,
+      timeout: 60_000 + kills * 8000,
     }, async (t) => {
       const folder = temporaryFolder(`both-ends-${mode}`);
       t.after(() => folder.remove());

@@ -60,6 +60,7 @@ acl_smtp_data = data
 direct_delivery_hosts = *
 prdr_enable = true
 header_maxsize = 20000
+smtp_accept_max = 50
 message_size_limit = 400K
 hold_domains = held.test
 ${main}`,
@@ -86,6 +87,10 @@ lists:
   driver = redirect
   domains = list.test
   data = r@a.test, q@b.test
+same:
+  driver = redirect
+  domains = same.test
+  data = q@b.test
 owned:
   driver = redirect
   domains = owned.test
@@ -273,6 +278,13 @@ begin retry
     assert.equal(copies(a, 'part-later'), 1);
   });
 
+  test('an alias of another recipient has nothing of its own: who is refused is refused for both', async () => {
+    b.script = refusing('550 5.7.1 policy\r\n');
+    const replies = await send('spool', 'same', ['x@same.test', 'q@b.test']);
+    assert.equal(replies.at(-1), '550 5.7.1 policy');
+    assert.ok(!bounceAbout('s@in.test', 'Subject: same'));
+  });
+
   test('errors of a list go to its owner, not to who wrote to it', async () => {
     b.script = refusing('550 5.7.1 policy\r\n');
     await through('spool', await send('spool', 'owned', ['x@owned.test']));
@@ -370,6 +382,22 @@ begin retry
     }
   });
 
+  test('the size that the sender gives is told to the store at RCPT, whose refusal is passed on', async () => {
+    let size = 0;
+    a.script = {
+      helo: () => '250-test\r\n250-PIPELINING\r\n250 SIZE 100000000\r\n',
+      rcpt: () => {
+        size = Number(/ SIZE=(\d+)/.exec(a.commands.findLast((c) => c.startsWith('MAIL')) ?? '')?.[1] ?? '0');
+        return size > 300_000 ? '552 5.2.2 no room for that\r\n' : '250 2.1.5 ok\r\n';
+      },
+    };
+    // An idle connection was greeted without SIZE.
+    await a.hangUp();
+    const replies = await send('spool', 'sized', ['r@a.test'], { mail: ' SIZE=350000' });
+    assert.match(replies[1] ?? '', /^55[02][- ].*\n?.*no room for that/);
+    idOf(await send('spool', 'sized', ['r@a.test'], { mail: ' SIZE=1000' }));
+  });
+
   test('nobody is there: 451 or the spool, also when that is known already', async () => {
     for (let i = 0; i < 2; i++) {
       idOf(await send('spool', `down${i}`, ['r@down.test']));
@@ -422,6 +450,41 @@ begin retry
     talk.close();
     assert.equal(copies(a, 'toobig'), 0);
     assert.doesNotMatch(log('spool'), /<= .* toobig/);
+  });
+
+  test('many slow senders leave connections to a store for others', async () => {
+    const before = dataSeen(a);
+    const slow = await Promise.all(
+      Array.from({ length: 20 }, (_, i) => begin('spool', `trickle${i}`, 'r@a.test')),
+    );
+    await until(() => dataSeen(a) > before, 'the store was asked');
+    const lines = await through('spool', await send('spool', 'quick', ['r@a.test']));
+    assert.ok(
+      lines.some((l) => l.startsWith('>> ')),
+      lines.join('\n'),
+    );
+    for (const [i, talk] of slow.entries()) {
+      assert.match(await talk.send('.\r\n'), /^250 OK/);
+      talk.close();
+      assert.equal(copies(a, `trickle${i}`), 1);
+    }
+  });
+
+  test('SIGHUP in the middle of a message: it goes on, once', async () => {
+    const before = dataSeen(a);
+    const talk = await begin('spool', 'reloaded', 'r@a.test');
+    await until(() => dataSeen(a) > before, 'the store was asked');
+    edges.get('spool')?.edge.running.kill('SIGHUP');
+    await until(() => log('spool').includes('SIGHUP received'), 'it is read again');
+    const reply = await talk.send('.\r\n');
+    talk.close();
+    const lines = await through('spool', [reply]);
+    assert.ok(
+      lines.some((l) => l.startsWith('>> ')),
+      lines.join('\n'),
+    );
+    assert.equal(copies(a, 'reloaded'), 1);
+    idOf(await send('spool', 'after reload', ['r@a.test']));
   });
 
   test('a header section that is too large: refused, and no server sees any of it', async () => {

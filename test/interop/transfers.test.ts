@@ -111,6 +111,10 @@ boxes:
     await handOver('spool.2', ['<alice@a.test> XTRANSFER=1']);
     await handOver('spool.2', ['<alice@a.test>', '<alice@a.test>']);
     assert.deepEqual([copies('alice'), copies('bob')], [3, 3]);
+    // Two RCPTs of one address are one copy, and each of their names stands for it.
+    const twins = await handOver('spool.3', ['<bob@a.test> XTRANSFER=0', '<bob@a.test> XTRANSFER=1']);
+    assert.deepEqual(await handOver('spool.3', ['<bob@a.test> XTRANSFER=1']), twins.slice(1));
+    assert.equal(copies('bob'), 4);
   });
 
   test('of what a crash left, that which is in the mailbox counts as stored, wherever its owner moved it within it', async (t) => {

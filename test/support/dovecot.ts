@@ -1,5 +1,13 @@
 // A real Dovecot with LMTP (UNIX and TCP) and IMAP on loopback, in a folder of its own.
-import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import { freePort, isListening, runToEnd, start, until } from './process.ts';
 
@@ -26,6 +34,8 @@ export interface DovecotOptions {
   readonly mail?: string;
   /** Numeric owner of the mail; Debian's `mail` by default. */
   readonly owner?: number;
+  /** A port that one before it had; a free one by default. */
+  readonly lmtpPort?: number;
 }
 
 export async function startDovecot(folder: string, options: DovecotOptions): Promise<Dovecot> {
@@ -35,7 +45,7 @@ export async function startDovecot(folder: string, options: DovecotOptions): Pro
   const mail = options.mail ?? path.join(folder, 'mail');
   mkdirSync(mail, { recursive: true });
   if (options.mail === undefined) chownSync(mail, owner, owner);
-  const lmtpPort = await freePort();
+  const lmtpPort = options.lmtpPort ?? (await freePort());
   const imapPort = await freePort();
   const lmtpSocket = path.join(folder, 'lmtp.sock');
   const log = path.join(folder, 'log');
@@ -116,4 +126,19 @@ ${options.extra ?? ''}
     },
     stop: () => running.stop(),
   };
+}
+
+/** Processes of a Dovecot that speak LMTP. */
+export function lmtpProcesses(master: number): number[] {
+  return readdirSync('/proc').flatMap((name) => {
+    if (!/^\d+$/.test(name)) return [];
+    try {
+      const stat = readFileSync(`/proc/${name}/stat`, 'latin1');
+      const parent = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
+      const command = readFileSync(`/proc/${name}/cmdline`, 'latin1');
+      return parent === master && command.startsWith('dovecot/lmtp') ? [Number(name)] : [];
+    } catch {
+      return [];
+    }
+  });
 }

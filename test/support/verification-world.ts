@@ -4,7 +4,7 @@ import { connect } from 'node:net';
 import path from 'node:path';
 import { startExim, type Exim } from './exim.ts';
 import { type Mailchute, startMailchute } from './mailchute.ts';
-import { freePort, until } from './process.ts';
+import { freePort } from './process.ts';
 import { type Script, type ScriptedServer, startScriptedServer } from './scripted-server.ts';
 
 /** What one edge did in one dialogue. */
@@ -234,26 +234,38 @@ function questions(commands: readonly string[]): string[] {
   });
 }
 
+const deadlineMs = 20_000;
+
 async function dialogue(port: number, helo: string, commands: readonly string[]): Promise<string[]> {
   const socket = connect({ host: '127.0.0.1', port, noDelay: true });
   let text = '';
   let over = false;
+  let wake = (): void => undefined;
   socket.setEncoding('latin1');
+  socket.setTimeout(deadlineMs, () => socket.destroy());
   socket.on('data', (chunk: string) => {
     text += chunk;
+    wake();
   });
   socket.on('error', () => undefined);
   socket.on('close', () => {
     over = true;
+    wake();
   });
+  const more = (): Promise<void> =>
+    new Promise((resolve) => {
+      wake = resolve;
+    });
   const reply = async (): Promise<string> => {
-    const m = await until(
-      () =>
-        /^(?:\d{3}-.*\r\n)*\d{3}(?: .*)?\r\n/.exec(text) ?? (over ? (['closed\r\n'] as const) : undefined),
-      () => `a reply comes: ${text}`,
-    );
-    text = text.slice(m[0].length);
-    return m[0].trimEnd().replaceAll('\r\n', ' | ');
+    for (;;) {
+      const m = /^(?:\d{3}-.*\r\n)*\d{3}(?: .*)?\r\n/.exec(text);
+      if (m !== null) {
+        text = text.slice(m[0].length);
+        return m[0].trimEnd().replaceAll('\r\n', ' | ');
+      }
+      if (over) return 'closed';
+      await more();
+    }
   };
   const seen: string[] = [];
   try {
@@ -263,7 +275,7 @@ async function dialogue(port: number, helo: string, commands: readonly string[])
       const said = await reply();
       if (!/^(?:EHLO|MAIL|DATA|QUIT)/.test(command)) seen.push(`${command.split('\r\n')[0]} => ${said}`);
     }
-    await until(() => over, 'it closes');
+    while (!over) await more();
   } finally {
     socket.destroy();
   }

@@ -2,6 +2,7 @@
 import type { MessageSource } from '../../mail/message-source.ts';
 import type { DirectDelivery, DirectMessage, DirectResult, DirectTerms } from '../../queue/direct.ts';
 import { type GrowingContent, growingContent } from './growing-content.ts';
+import type { Streaming } from './streaming.ts';
 
 /** A message below this is handed over when it is whole: it costs the servers one flight then. */
 const beginAtOctets = 128 * 1024;
@@ -31,6 +32,7 @@ export function earlyHandOver(
   direct: DirectDelivery,
   terms: DirectTerms,
   declaredOctets: number,
+  streaming: Streaming,
 ): EarlyHandOver {
   let gathered: Uint8Array[] | undefined = [];
   let octets = 0;
@@ -40,12 +42,17 @@ export function earlyHandOver(
     const start = Buffer.concat(gathered ?? []);
     gathered = undefined;
     const prepared = await prepare();
-    if (prepared === undefined) return;
+    if (prepared === undefined || streaming.free <= 0) return;
     const { message, headerSize } = prepared;
     const content = growingContent(start, declaredOctets);
     const result = direct(message, { source: content.source, headerSize, complete: content.complete }, terms);
+    streaming.free--;
+    const over = (): void => {
+      streaming.free++;
+      content.unread();
+    };
     // Whoever waits for it hears of a fault; nobody may be waiting any more.
-    result.catch(() => undefined);
+    result.then(over, over);
     under = { message, content, result };
   }
 

@@ -18,6 +18,7 @@ import { directDelivery } from '../../queue/direct.ts';
 import { createQueueRunner, type QueueRun, type QueueRunner, runnerDefaults } from '../../queue/runner.ts';
 import type { SessionOptions } from '../../smtp/server/handler.ts';
 import { listenSmtp } from '../../smtp/server/server.ts';
+import { calloutExpiry } from '../callout-expiry.ts';
 import type { Program } from '../program.ts';
 import { addressesOf, clientNames, expandAtStart } from '../scope.ts';
 import { makeRouters } from '../routers.ts';
@@ -164,15 +165,9 @@ export async function startEdge({
     routers,
     transports,
     callouts,
-    calloutCache: createCalloutCache(
-      hints,
-      {
-        positiveMs: options.callout_positive_expire,
-        negativeMs: options.callout_negative_expire,
-        domainPositiveMs: options.callout_domain_positive_expire,
-        domainNegativeMs: options.callout_domain_negative_expire,
-      },
-      problem,
+    calloutCache: createCalloutCache(hints, calloutExpiry(options), problem),
+    unasked: onceForEach((transport, reason) =>
+      logs.main(`${reason}: addresses that go to ${transport} are verified by routing alone`),
     ),
     spool,
     queue,
@@ -265,6 +260,16 @@ export async function startEdge({
 
 /** Before the grace of a shutdown is over, hand-overs under way are given up, so that their senders still hear of the spool. */
 const spoolingMs = 4000;
+
+/** The first time for each name. */
+function onceForEach(tell: (name: string, reason: string) => void): (name: string, reason: string) => void {
+  const told = new Set<string>();
+  return (name, reason) => {
+    if (told.has(name)) return;
+    told.add(name);
+    tell(name, reason);
+  };
+}
 
 function startQueueRuns(
   queue: QueueRunner,

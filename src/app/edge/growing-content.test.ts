@@ -61,6 +61,14 @@ describe('content that is handed on while it arrives', () => {
     assert.equal(await late, 'whole');
   });
 
+  test('nor where nobody will read it', async () => {
+    const content = growingContent(octets('a'.repeat(90)), 0, limits);
+    const held = content.write(octets('b'.repeat(20)));
+    content.unread();
+    await held;
+    assert.equal(await isOpen(content.write(octets('c'.repeat(200)))), false);
+  });
+
   test('a reader that is behind holds the sender back, and fails when that takes too long; the others read on', async () => {
     const content = growingContent(octets('a'), 0, { ...limits, laggardMs: 5 });
     const laggard = content.source.open(never)[Symbol.asyncIterator]();

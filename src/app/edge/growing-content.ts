@@ -10,6 +10,8 @@ export interface GrowingContent {
   write(chunk: Uint8Array): void | Promise<void>;
   /** All has come, and may be handed on to its end. `whole` reads it again from the beginning. */
   finish(whole: MessageSource): void;
+  /** Nobody will read it before its end: the sender is not held back any more. */
+  unread(): void;
   /** Readers fail: what they handed on must not be taken for a message. */
   fail(reason: string): void;
 }
@@ -157,6 +159,10 @@ export function growingContent(
     finish(source) {
       whole = source;
       end();
+    },
+    unread() {
+      kept = undefined;
+      letGo();
     },
     fail(reason) {
       failure ??= new MailError('ABORTED', reason);

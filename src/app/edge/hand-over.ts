@@ -26,7 +26,7 @@ export function judgeHandOver(
   const has = (kind: DirectAnswer['kind']): boolean => answers.some((a) => a.kind === kind);
   if (has('untried') || (defer === 'spool' && has('deferred'))) return { kind: 'spool' };
   if (!has('failed') && !has('deferred')) return { kind: 'done' };
-  if (!has('stored')) return refusal(answers, recipients);
+  if (!answers.some((a) => a.kind === 'stored' && a.elsewhere !== true)) return refusal(answers, recipients);
   return each ? { kind: 'done' } : { kind: 'spool' };
 }
 

@@ -142,6 +142,7 @@ export function createMessageSink(parts: EdgeParts, incoming: Incoming, writer: 
           parts.direct,
           { told: incoming.accepted !== undefined, defer: incoming.direct.defer },
           incoming.envelope.declaredSize ?? 0,
+          parts.streaming,
         )
       : undefined;
 
@@ -271,6 +272,7 @@ export function createMessageSink(parts: EdgeParts, incoming: Incoming, writer: 
           direct?.states,
         );
       } catch (error) {
+        direct?.tellStored();
         return refuse(...commitFailure(error));
       }
       parts.logs.main(arrived);

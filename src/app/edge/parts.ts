@@ -32,6 +32,8 @@ export interface EdgeParts {
   readonly transports: ReadonlyMap<string, ConfiguredTransport>;
   readonly callouts: Callouts;
   readonly calloutCache: CalloutCache;
+  /** Tells once for each transport that callouts find nobody to ask there. */
+  readonly unasked: (transport: string, reason: string) => void;
   readonly spool: Spool;
   readonly queue: QueueRunner;
   /** Delivery before the spool. */

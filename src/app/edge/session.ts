@@ -243,6 +243,7 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
       transport: (name) => parts.transports.get(name)?.transport,
       callouts: parts.callouts,
       cache: parts.calloutCache,
+      unasked: parts.unasked,
       onAsk: (callout) => {
         // One look at a batch: what came with it has been seen then.
         if (behind === undefined || transaction === undefined || transaction.seenAhead > 0) return;

@@ -42,6 +42,7 @@ export function withStoreQuota(
   });
   return {
     deliver: (delivery, signal) => limited.deliver(delivery, signal),
+    ...(limited.holds === undefined ? {} : { holds: (token) => limited.holds?.(token) ?? false }),
     ...(o.lmtp_rcpt_check_quota
       ? { check: (user, folder, declaredBytes) => limited.check?.(user, folder, declaredBytes) }
       : {}),

@@ -1,6 +1,7 @@
 /** Where a store remembers what was handed over to it, by its options. */
 import path from 'node:path';
 import type { StoreInstance } from '../../config/model.ts';
+import { errorText } from '../../mail/error-text.ts';
 import { openLmdbJournal } from '../../store/drivers/journal/lmdb-journal.ts';
 import type { MailStore } from '../../store/mail-store.ts';
 import { createTransfers, recoverTransfers, type Transfers } from '../../store/transfers.ts';
@@ -20,7 +21,18 @@ export async function openTransfers(
   const keepMs = options.transfer_memory;
   const holds = store.holds?.bind(store);
   if (keepMs <= 0 || holds === undefined) return undefined;
-  const journal = openLmdbJournal({ directory: path.join(spoolDirectory, 'transfers', name), keepMs });
+  const journal = openJournal(name, path.join(spoolDirectory, 'transfers', name), keepMs);
   await recoverTransfers(journal, holds, problem);
   return { transfers: createTransfers(journal, holds), close: () => journal.close() };
+}
+
+function openJournal(store: string, directory: string, keepMs: number): ReturnType<typeof openLmdbJournal> {
+  try {
+    return openLmdbJournal({ directory, keepMs });
+  } catch (cause) {
+    const hint = `${directory} must be writable (spool_directory), or transfer_memory = 0s`;
+    throw new Error(`${store} store: transfers cannot be remembered: ${errorText(cause)}; ${hint}`, {
+      cause,
+    });
+  }
 }

@@ -36,7 +36,7 @@ export function makeLocal(t: LocalInstance, around: LocalSurroundings): Configur
     name: t.name,
     maxRecipients,
     deliver: () => Promise.reject(new Error(`${t.name} transport cannot deliver without a routed address`)),
-    calloutTarget: () => ({ kind: 'impossible', reason: `${t.driver} is non-smtp` }),
+    calloutTarget: () => ({ kind: 'impossible', reason: `${t.driver} is non-smtp`, local: true }),
     close: () => Promise.resolve(),
   };
   return { local: true, transport, deliver };

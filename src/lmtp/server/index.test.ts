@@ -295,8 +295,9 @@ describe('sessions', () => {
     ] as const)
       await talk(text, end);
     await server.close();
-    assert.deepEqual(told, [
-      ...[
+    assert.deepEqual(
+      told,
+      [
         'Logged out (GREETING)',
         'Logged out (RCPT TO)',
         'Connection closed (READY)',
@@ -305,6 +306,6 @@ describe('sessions', () => {
         'Connection closed (DATA)',
         'Protocol error (GREETING)',
       ].flatMap((text) => ['connect ""', `"" ${text}`]),
-    ]);
+    );
   });
 });

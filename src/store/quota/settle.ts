@@ -1,5 +1,5 @@
 /** After a delivery: what was stored is added to the figures, reservations end, warnings are found. */
-import { storageErrorText } from '../storage-error-text.ts';
+import { storageErrorText } from '../../mail/storage-error-text.ts';
 import type { MailUser } from '../../mail/mail-user.ts';
 import type { StoreOutcome } from '../mail-store.ts';
 import type { QuotaOptions, QuotaPolicy } from './policy.ts';

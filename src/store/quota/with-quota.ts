@@ -6,7 +6,7 @@
  * limit that each by itself keeps; one that only those keep out waits for how they end.
  */
 import type { Awaitable } from '../../mail/awaitable.ts';
-import { storageErrorText } from '../storage-error-text.ts';
+import { storageErrorText } from '../../mail/storage-error-text.ts';
 import type { MailUser } from '../../mail/mail-user.ts';
 import type { MailStore, NoRoom, StoreDelivery, StoreOutcome } from '../mail-store.ts';
 import type { Account, Accounts } from './accounts.ts';

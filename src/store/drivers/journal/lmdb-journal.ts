@@ -120,7 +120,10 @@ function openEnvironment(directory: string): Opened {
   const byKey = { encoding: 'binary' } as const;
   const generations = [root.openDB('even', byKey), root.openDB('odd', byKey)] as const;
   const meta: Database<Buffer, string> = root.openDB('meta', byKey);
-  const state = readState(meta);
+  const known = meta.get('state');
+  const state = readState(known);
+  // Else the time of the first generation would begin anew with each start.
+  if (known === undefined) meta.putSync('state', Buffer.from(JSON.stringify(state), 'latin1'));
   return {
     root,
     generations,
@@ -137,8 +140,8 @@ interface State {
   sinceMs: number;
 }
 
-function readState(meta: Database<Buffer, string>): State {
-  const value = parsed(meta.get('state'));
+function readState(stored: Buffer | undefined): State {
+  const value = parsed(stored);
   const { current, sinceMs } = (value ?? {}) as { current?: unknown; sinceMs?: unknown };
   return { current: current === 1 ? 1 : 0, sinceMs: typeof sinceMs === 'number' ? sinceMs : Date.now() };
 }

@@ -1,6 +1,6 @@
 /** What a system error means for a recipient. */
 import type { StoreOutcome } from '../../mail-store.ts';
-import { storageErrorText } from '../../storage-error-text.ts';
+import { storageErrorText } from '../../../mail/storage-error-text.ts';
 
 /** The error's system code, or the empty string. */
 export function failureCode(error: unknown): string {

@@ -1,4 +1,4 @@
-import { errorText } from '../mail/error-text.ts';
+import { errorText } from './error-text.ts';
 
 /** What went wrong, for the log: paths through descriptors (`/proc/self/fd/25/maildirsize`) lose their beginning, which tells an administrator nothing. */
 export function storageErrorText(error: unknown): string {
