@@ -18,7 +18,6 @@ for (const mode of ['spooled', 'direct'] as const)
       timeout: 60_000 + kills * 8000,
     }, async (t) => {
       const folder = temporaryFolder(`both-ends-${mode}`);
-      t.after(() => folder.remove());
       const mail = path.join(folder.path, 'mail');
       const socket = path.join(folder.path, 'lmtp');
       writeFileSync(path.join(folder.path, 'users'), users.map((u) => `${u}::::::\n`).join(''));
@@ -71,12 +70,13 @@ begin retry
 * * F,1h,1s
 `,
       );
+      const flow = startFlow(`both-${mode}`, port, users, 6, 100_000);
       t.after(async () => {
+        void flow.stop();
         await edge.stop();
         await store.stop();
+        folder.remove();
       });
-
-      const flow = startFlow(`both-${mode}`, port, users, 6, 100_000);
       for (let i = 0; i < kills; i++) {
         await wait(50 + Math.random() * 400);
         if (i % 2 === 0) {

@@ -27,7 +27,8 @@ test('every option of a driver that works, and of the sections, is named', () =>
       .map((d) => `${d.section} ${d.name}`),
   );
   const missing = listOptions().filter((o) => {
-    if (refused.has(o.section) || (/^(?:store|director)/.test(o.section) && o.status !== 'works')) return false;
+    if (refused.has(o.section) || (/^(?:store|director)/.test(o.section) && o.status !== 'works'))
+      return false;
     return !document.includes(`\`${o.name}\``);
   });
   assert.deepEqual(missing, []);
