@@ -114,7 +114,9 @@ suite("Debian's configurations", { skip: needs('exim4') || noUpdate }, () => {
     test(type, async () => {
       const file = await generated(type, answers);
       // Its ACL calls recipients out where a file lists them; those of this machine are known by routing.
-      const told = complaints(file).filter((c) => !/ has nobody to ask: verify = recipient\/callout /.test(c));
+      const told = complaints(file).filter(
+        (c) => !/ has nobody to ask: verify = recipient\/callout /.test(c),
+      );
       assert.deepEqual(told, warned);
       assert.ok(loadProgram(file, new Map()).program !== undefined);
       await sameLines(file, /smtputf8_advertise_hosts/i);
