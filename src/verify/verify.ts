@@ -162,14 +162,15 @@ async function askServer(asking: Asking): Promise<VerifyResult> {
   const cache = options.noCache ? undefined : parts.cache;
   const question = { address, sender, random, postmaster: postmaster !== undefined };
   const known: CachedAnswer | Unknown = cache?.lookup(question, nowMs) ?? nothingKnown;
-  if (known.kind === 'refused') return cachedFailure(known, who);
-  if (known.kind === 'random-accepted') return { kind: 'ok', via: 'cache', random: true };
-  if (known.kind !== 'ask') return { kind: 'ok', via: 'cache' };
+  const believed = known.kind === 'refused' && options.keptRefusals === false ? nothingKnown : known;
+  if (believed.kind === 'refused') return cachedFailure(believed, who);
+  if (believed.kind === 'random-accepted') return { kind: 'ok', via: 'cache', random: true };
+  if (believed.kind !== 'ask') return { kind: 'ok', via: 'cache' };
   parts.onAsk?.(options);
 
   const learn = (lesson: CalloutLesson): void =>
     cache?.remember(address, sender, lesson, (parts.nowMs ?? Date.now)());
-  if (random && known.random === undefined) {
+  if (random && believed.random === undefined) {
     const anybody = await parts.randomLocalPart?.();
     if (anybody !== undefined) {
       const answer = await ask(asking, { ...address, local: anybody }, sender);
@@ -189,7 +190,7 @@ async function askServer(asking: Asking): Promise<VerifyResult> {
     return result;
   };
   if (answer.kind !== 'accepted') return done(resultOf(answer, who));
-  if (postmaster !== undefined && known.postmaster === undefined) {
+  if (postmaster !== undefined && believed.postmaster === undefined) {
     const missing = await askForPostmaster(asking, postmaster, learn);
     // An address that is known is not asked about again, and so its postmaster would not be.
     if (missing?.kind === 'defer') return missing;

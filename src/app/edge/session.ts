@@ -15,14 +15,7 @@ import type {
   ExpandScope,
   MessageFacts,
 } from '../../expand/scope.ts';
-import {
-  type Address,
-  type Domain,
-  formatPath,
-  isSyntaxError,
-  type LocalPart,
-  parseAddress,
-} from '../../mail/address.ts';
+import { type Address, type Domain, formatPath } from '../../mail/address.ts';
 import { assertNever } from '../../mail/assert-never.ts';
 import type { Recipient } from '../../mail/envelope.ts';
 import type { HeaderEdit, HeaderField } from '../../mail/headers.ts';
@@ -31,7 +24,6 @@ import { MailError } from '../../mail/mail-error.ts';
 import { type Reply, reply, replyFromText } from '../../mail/reply.ts';
 import { errorText } from '../../mail/error-text.ts';
 import { logText } from '../../observe/log-text.ts';
-import { route } from '../../router/route.ts';
 import type {
   ClientFacts,
   HandlerFactory,
@@ -41,8 +33,6 @@ import type {
   SessionPolicy,
   Verdict,
 } from '../../smtp/server/handler.ts';
-import type { Verifier } from '../../verify/verifier.ts';
-import { createVerifier } from '../../verify/verify.ts';
 import {
   activeHostname,
   admit,
@@ -53,6 +43,7 @@ import {
 } from './admission.ts';
 import { type HeloNamed, heloNamed } from './helo-names.ts';
 import { createMessageSink } from './message-sink.ts';
+import { createRecipientCheck } from './recipient-check.ts';
 import { hasSmtpRules, rewriteCommand, rewriteMessage } from './rewriting.ts';
 import type { EdgeParts } from './parts.ts';
 import { createSessionLog } from './session-log.ts';
@@ -72,21 +63,10 @@ interface Transaction {
   controls: AclControls;
   /** For each RCPT that was accepted, which of the recipients it is; undefined where it was discarded. */
   readonly accepted: (Recipient | undefined)[];
-  /** RCPTs to come whose servers were asked ahead. */
-  seenAhead: number;
 }
 
 /** One for all: making an error with its stack for every connection costs more than the session's own work. */
 const clientGone = new MailError('ABORTED', 'the client has gone');
-
-/** Of recipients that no ACL asked about, with Exim's limits. */
-const directCallout = {
-  timeoutMs: 30_000,
-  connectTimeoutMs: 30_000,
-  maxWaitMs: 120_000,
-  deferOk: false,
-  noCache: true,
-} as const;
 
 /** Longest time that the ACL for sessions without QUIT may take. */
 const notQuitMs = 60_000;
@@ -120,10 +100,6 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
   const gone = new AbortController();
   const { signal } = gone;
   let transaction: Transaction | undefined;
-  /** The server of the recipient at hand has been asked about it. */
-  let asked = false;
-  /** RCPTs that have come behind it; asked about together with the first that is asked about. */
-  let behind: (() => readonly Recipient[]) | undefined;
   const connectionMemory = newAclMemory();
   /** The last HELO was refused for its name. */
   let heloRefused = false;
@@ -218,78 +194,19 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
     return reply(temporary ? 451 : 550, undefined, `${verb} argument does not match calling host`);
   }
 
-  /** Made for the transaction at hand, whose sender and variables routers may look at. */
-  function verifier(): Verifier {
-    const one = createVerifier({
-      route: (address, mode, routeSignal, stopAtRedirect) =>
-        route(
-          address,
-          {
-            routers: parts.routers,
-            ...(parts.rewriteChild === undefined ? {} : { rewriteChild: parts.rewriteChild }),
-            main,
-            services,
-            mode,
-            sender: mode === 'verify-sender' ? null : (transaction?.command.sender ?? null),
-            connection,
-            ...(transaction === undefined ? {} : { message: transaction.facts }),
-            transport: (name) => parts.transports.get(name),
-            problem: (text) => logs.panic(logText(text)),
-          },
-          routeSignal,
-          stopAtRedirect,
-        ),
-      randomLocalPart: () => randomLocalPart(parts, scopeOf()),
-      transport: (name) => parts.transports.get(name)?.transport,
-      callouts: parts.callouts,
-      cache: parts.calloutCache,
-      unasked: parts.unasked,
-      onAsk: (callout) => {
-        // One look at a batch: what came with it has been seen then.
-        if (behind === undefined || transaction === undefined || transaction.seenAhead > 0) return;
-        const batch = behind();
-        transaction.seenAhead = batch.length;
-        const addresses = batch.map((r) => qualifiedRecipient(r.address));
-        if (batch.length > 0) one.foresee(addresses, callout, signal);
-      },
-    });
-    return {
-      verifySender: (request, s) => one.verifySender(request, s),
-      async verifyRecipient(request, s) {
-        const result = await one.verifyRecipient(request, s);
-        asked ||= result.kind === 'ok' && result.via !== 'route';
-        return result;
-      },
-    };
-  }
+  const recipientCheck = createRecipientCheck(parts, {
+    connection,
+    signal,
+    transaction: () => transaction,
+    scope: scopeOf,
+    qualified: qualifiedRecipient,
+  });
 
   /** How this message is delivered while its sender waits; undefined where it is not. */
   function directTerms(): AclControls['direct'] {
     const { direct: asks, queueOnly, freeze } = transaction?.controls ?? {};
     if (queueOnly === true || freeze !== undefined) return undefined;
     return asks ?? (terms?.direct === true ? { defer: options.direct_delivery_defer } : undefined);
-  }
-
-  /** Direct delivery: a recipient whom no ACL verified is asked about now, so that nobody is refused after the content. */
-  async function askServer(
-    address: Address,
-  ): Promise<{ readonly reply: Reply; readonly result: Parameters<typeof log.rejection>[1] } | undefined> {
-    const direct = directTerms();
-    if (direct === undefined || asked) return undefined;
-    const sizeOctets = transaction?.command.params.declaredSize;
-    const callout = {
-      ...directCallout,
-      sender: transaction?.command.sender ?? null,
-      ...(sizeOctets === undefined ? {} : { sizeOctets }),
-    };
-    const found = await verifier().verifyRecipient({ address, callout }, signal);
-    if (found.kind === 'ok' || found.impossible === true) return undefined;
-    if (found.kind === 'defer' && direct.defer === 'spool') return undefined;
-    const verdict = found.kind === 'fail' ? 'deny' : 'defer';
-    return {
-      reply: found.reply,
-      result: { verdict, logMessage: found.logReason, logTargets: ['main', 'reject'] },
-    };
   }
 
   /** Runs the ACL of a phase; undefined where the option is not set. */
@@ -305,7 +222,7 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
       lists: parts.lists,
       scope,
       phase,
-      verifier: verifier(),
+      verifier: recipientCheck.verifier,
       client: {
         names: () => parts.clientNames(remoteAddress),
         isNamed: async (helo) => (await isNamed(helo)) === 'yes',
@@ -466,8 +383,8 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
         headerEdits: [],
         controls: {},
         accepted: [],
-        seenAhead: 0,
       };
+      recipientCheck.reset();
       const result = await check('mail', options.acl_smtp_mail, scopeOf());
       const refused = judge('mail', result, `MAIL ${formatPath(command.sender)}`);
       if (refused !== undefined) {
@@ -483,9 +400,7 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
       if (transaction === undefined) return { reply: reply(503, '5.5.1', 'sender not yet given') };
       const { facts, recipients, addresses, places, accepted } = transaction;
       facts.rcptCount++;
-      transaction.seenAhead--;
-      asked = false;
-      behind = following;
+      recipientCheck.begin(following);
       await slowDown(parts.slowRcpt, facts.rcptCount);
       const address = qualifiedRecipient(recipient.address);
       const what = `RCPT ${formatPath(address)}`;
@@ -503,9 +418,15 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
       const refused = judge('rcpt', result, what);
       if (refused !== undefined) return refused;
       const taken = { ...recipient, address };
-      const unwilling = result?.verdict === 'discard' ? undefined : await askServer(address);
+      const direct = result?.verdict === 'discard' ? undefined : directTerms();
+      const unwilling =
+        direct === undefined ? undefined : await recipientCheck.askServer(address, direct.defer);
       if (unwilling !== undefined) {
-        log.rejection(what, unwilling.result);
+        log.rejection(what, {
+          verdict: unwilling.kind === 'fail' ? 'deny' : 'defer',
+          logMessage: unwilling.logReason,
+          logTargets: ['main', 'reject'],
+        });
         return { reply: unwilling.reply };
       }
       const place = placeOf(taken);
@@ -648,19 +569,6 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
       gone.abort(clientGone);
     },
   };
-}
-
-/** `callout_random_local_part`; undefined where it gives none. */
-async function randomLocalPart(parts: EdgeParts, scope: ExpandScope): Promise<LocalPart | undefined> {
-  const text = parts.options.callout_random_local_part;
-  const result = await expandText(text, scope);
-  if (result.kind !== 'ok') {
-    if (result.kind !== 'forced-fail')
-      parts.logs.panic(`failed to expand callout_random_local_part: ${logText(result.reason)}`);
-    return undefined;
-  }
-  const address = parseAddress(`${result.text}@x`);
-  return isSyntaxError(address) ? undefined : address.local;
 }
 
 /** The same address twice is delivered once, as in Exim, unless the two want different reports (RFC 3461 §4). */

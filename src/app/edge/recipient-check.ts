@@ -1,0 +1,144 @@
+/** Verification of the addresses of one SMTP transaction (Exim manual, "Address verification"). */
+import type { ConnectionFacts, ExpandScope, MessageFacts } from '../../expand/scope.ts';
+import { expandText } from '../../expand/expand.ts';
+import { type Address, isSyntaxError, type LocalPart, parseAddress } from '../../mail/address.ts';
+import type { Recipient } from '../../mail/envelope.ts';
+import { logText } from '../../observe/log-text.ts';
+import { route } from '../../router/route.ts';
+import type { MailCommand } from '../../smtp/server/handler.ts';
+import type { Verifier, VerifyResult } from '../../verify/verifier.ts';
+import { createVerifier } from '../../verify/verify.ts';
+import type { EdgeParts } from './parts.ts';
+
+/** What verification may look at; read when it is needed. */
+export interface CheckedSession {
+  readonly connection: ConnectionFacts;
+  /** Aborted when the client is gone. */
+  readonly signal: AbortSignal;
+  transaction(): { readonly command: MailCommand; readonly facts: MessageFacts } | undefined;
+  scope(): ExpandScope;
+  /** With the domain that an unqualified address lacks. */
+  qualified(address: Address): Address;
+}
+
+export interface RecipientCheck {
+  /** For the ACLs of the transaction at hand. */
+  readonly verifier: Verifier;
+  /** A RCPT begins. @param following the RCPTs that have come behind it: they are asked about with the first that is asked about */
+  begin(following: () => readonly Recipient[]): void;
+  /** The transaction at hand is a new one. */
+  reset(): void;
+  /**
+   * Direct delivery: a recipient whom no ACL verified is asked about now, so that nobody is refused after the content. What is known of
+   * it is believed where the server took it; undefined where nothing speaks against it.
+   */
+  askServer(
+    address: Address,
+    defer: 'spool' | 'pass',
+  ): Promise<Exclude<VerifyResult, { kind: 'ok' }> | undefined>;
+}
+
+/** Of recipients that no ACL asked about, with Exim's limits. */
+const directCallout = {
+  timeoutMs: 30_000,
+  connectTimeoutMs: 30_000,
+  maxWaitMs: 120_000,
+  deferOk: false,
+  noCache: false,
+  keptRefusals: false,
+} as const;
+
+export function createRecipientCheck(parts: EdgeParts, session: CheckedSession): RecipientCheck {
+  const { main, services, logs } = parts;
+  const { connection, signal } = session;
+  /** The server of the recipient at hand has been asked about it. */
+  let asked = false;
+  let behind: (() => readonly Recipient[]) | undefined;
+  /** RCPTs to come whose servers were asked ahead. */
+  let seenAhead = 0;
+
+  const one = createVerifier({
+    route: (address, mode, routeSignal, stopAtRedirect) => {
+      const transaction = session.transaction();
+      return route(
+        address,
+        {
+          routers: parts.routers,
+          ...(parts.rewriteChild === undefined ? {} : { rewriteChild: parts.rewriteChild }),
+          main,
+          services,
+          mode,
+          sender: mode === 'verify-sender' ? null : (transaction?.command.sender ?? null),
+          connection,
+          ...(transaction === undefined ? {} : { message: transaction.facts }),
+          transport: (name) => parts.transports.get(name),
+          problem: (text) => logs.panic(logText(text)),
+        },
+        routeSignal,
+        stopAtRedirect,
+      );
+    },
+    randomLocalPart: () => randomLocalPart(parts, session.scope()),
+    transport: (name) => parts.transports.get(name)?.transport,
+    callouts: parts.callouts,
+    cache: parts.calloutCache,
+    unasked: parts.unasked,
+    onAsk: (callout) => {
+      // One look at a batch: what came with it has been seen then.
+      if (behind === undefined || session.transaction() === undefined || seenAhead > 0) return;
+      const batch = behind();
+      seenAhead = batch.length;
+      const addresses = batch.map((r) => session.qualified(r.address));
+      if (batch.length > 0) one.foresee(addresses, callout, signal);
+    },
+  });
+
+  const verifier: Verifier = {
+    verifySender: (request, s) => one.verifySender(request, s),
+    async verifyRecipient(request, s) {
+      const result = await one.verifyRecipient(request, s);
+      asked ||= result.kind === 'ok' && result.via !== 'route';
+      return result;
+    },
+  };
+
+  return {
+    verifier,
+    begin(following) {
+      asked = false;
+      behind = following;
+      seenAhead--;
+    },
+    reset() {
+      behind = undefined;
+      seenAhead = 0;
+    },
+    async askServer(address, defer) {
+      if (asked) return undefined;
+      const command = session.transaction()?.command;
+      const sizeOctets = command?.params.declaredSize;
+      const callout = {
+        ...directCallout,
+        sender: command?.sender ?? null,
+        // Whether there is room for a message of that size is not remembered.
+        ...(sizeOctets === undefined ? {} : { sizeOctets, noCache: true }),
+      };
+      const found = await verifier.verifyRecipient({ address, callout }, signal);
+      if (found.kind === 'ok' || found.impossible === true) return undefined;
+      return found.kind === 'defer' && defer === 'spool' ? undefined : found;
+    },
+  };
+}
+
+/** `callout_random_local_part`; undefined where it gives none. */
+async function randomLocalPart(parts: EdgeParts, scope: ExpandScope): Promise<LocalPart | undefined> {
+  const text = parts.options.callout_random_local_part;
+  const result = await expandText(text, scope);
+  if (result.kind !== 'ok') {
+    if (result.kind !== 'forced-fail')
+      parts.logs.panic(`failed to expand callout_random_local_part: ${logText(result.reason)}`);
+    return undefined;
+  }
+  const address = parseAddress(`${result.text}@x`);
+  return isSyntaxError(address) ? undefined : address.local;
+}
