@@ -12,8 +12,6 @@ export interface CalloutOptions {
   /** `defer_ok`: a temporary failure counts as success. */
   readonly deferOk: boolean;
   readonly noCache: boolean;
-  /** False: a refusal that is remembered is asked about again. Default true. */
-  readonly keptRefusals?: boolean;
   /** First asks about a local part that nobody has: a server that takes it takes everybody (`random`). */
   readonly random?: boolean;
   /** Also asks about postmaster at the domain (`postmaster`), with this reverse path; `full`: or about postmaster without a domain. */

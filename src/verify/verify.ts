@@ -162,15 +162,14 @@ async function askServer(asking: Asking): Promise<VerifyResult> {
   const cache = options.noCache ? undefined : parts.cache;
   const question = { address, sender, random, postmaster: postmaster !== undefined };
   const known: CachedAnswer | Unknown = cache?.lookup(question, nowMs) ?? nothingKnown;
-  const believed = known.kind === 'refused' && options.keptRefusals === false ? nothingKnown : known;
-  if (believed.kind === 'refused') return cachedFailure(believed, who);
-  if (believed.kind === 'random-accepted') return { kind: 'ok', via: 'cache', random: true };
-  if (believed.kind !== 'ask') return { kind: 'ok', via: 'cache' };
+  if (known.kind === 'refused') return cachedFailure(known, who);
+  if (known.kind === 'random-accepted') return { kind: 'ok', via: 'cache', random: true };
+  if (known.kind !== 'ask') return { kind: 'ok', via: 'cache' };
   parts.onAsk?.(options);
 
   const learn = (lesson: CalloutLesson): void =>
     cache?.remember(address, sender, lesson, (parts.nowMs ?? Date.now)());
-  if (random && believed.random === undefined) {
+  if (random && known.random === undefined) {
     const anybody = await parts.randomLocalPart?.();
     if (anybody !== undefined) {
       const answer = await ask(asking, { ...address, local: anybody }, sender);
@@ -190,7 +189,7 @@ async function askServer(asking: Asking): Promise<VerifyResult> {
     return result;
   };
   if (answer.kind !== 'accepted') return done(resultOf(answer, who));
-  if (postmaster !== undefined && believed.postmaster === undefined) {
+  if (postmaster !== undefined && known.postmaster === undefined) {
     const missing = await askForPostmaster(asking, postmaster, learn);
     // An address that is known is not asked about again, and so its postmaster would not be.
     if (missing?.kind === 'defer') return missing;

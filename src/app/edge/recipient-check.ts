@@ -29,8 +29,8 @@ export interface RecipientCheck {
   /** The transaction at hand is a new one. */
   reset(): void;
   /**
-   * Direct delivery: a recipient whom no ACL verified is asked about now, so that nobody is refused after the content. What is known of
-   * it is believed where the server took it; undefined where nothing speaks against it.
+   * Direct delivery: a recipient whom no ACL verified is asked about now, so that nobody is refused after the content; undefined where
+   * nothing speaks against it.
    */
   askServer(
     address: Address,
@@ -44,8 +44,7 @@ const directCallout = {
   connectTimeoutMs: 30_000,
   maxWaitMs: 120_000,
   deferOk: false,
-  noCache: false,
-  keptRefusals: false,
+  noCache: true,
 } as const;
 
 export function createRecipientCheck(parts: EdgeParts, session: CheckedSession): RecipientCheck {
@@ -120,8 +119,7 @@ export function createRecipientCheck(parts: EdgeParts, session: CheckedSession):
       const callout = {
         ...directCallout,
         sender: command?.sender ?? null,
-        // Whether there is room for a message of that size is not remembered.
-        ...(sizeOctets === undefined ? {} : { sizeOctets, noCache: true }),
+        ...(sizeOctets === undefined ? {} : { sizeOctets }),
       };
       const found = await verifier.verifyRecipient({ address, callout }, signal);
       if (found.kind === 'ok' || found.impossible === true) return undefined;
