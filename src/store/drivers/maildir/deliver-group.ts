@@ -1,13 +1,26 @@
 /** Delivery of one text to several mailboxes: one file is written, the others are hard links to it. */
-import { closeSync, linkSync, renameSync } from 'node:fs';
+import { closeSync } from 'node:fs';
 import type { StoreDelivery, StoreOutcome } from '../../mail-store.ts';
+import {
+  type Disk,
+  discardFile,
+  type NameOrder,
+  type NameResult,
+  type NameResults,
+  type NamesOrder,
+} from './disk.ts';
 import type { Durability } from './durability.ts';
 import { errorText } from '../../../mail/error-text.ts';
 import { failureCode, failureOutcome } from './failure.ts';
 import type { Mailbox } from './mailbox.ts';
 import type { Lease } from './mailboxes.ts';
-import { discardFile, removeQuietly, writeMessage, writePrepared } from './message-file.ts';
-import type { MessageFile, PreparedContent } from './message-file.ts';
+import {
+  type MessageFile,
+  type OpenFile,
+  type PreparedContent,
+  preparedFile,
+  streamFile,
+} from './message-file.ts';
 import { sizedName, uniqueBase } from './names.ts';
 
 /** A recipient whose mailbox is open. */
@@ -24,7 +37,9 @@ export interface Work {
   /** The content where it is small and in memory. */
   readonly prepared: PreparedContent | undefined;
   readonly signal: AbortSignal;
-  readonly durability: Durability;
+  readonly disk: Disk;
+  /** For files that are written over time, which would hold up the others. */
+  readonly large: Durability;
   /** By position; complete when every group has been stored. */
   readonly outcomes: (StoreOutcome | undefined)[];
   /** Opens a mailbox again that vanished while it was held open; undefined where that failed and the outcome is set. */
@@ -45,92 +60,152 @@ export async function storeGroup(work: Work, targets: readonly Target[]): Promis
 
 /** Answers the targets that still have no outcome. */
 async function storeLinked(work: Work, first: Target, others: readonly Target[]): Promise<readonly Target[]> {
-  let file: MessageFile;
-  const names = new Map<Target, string>();
-  let silent: ReadonlySet<Target>;
+  const same = (other: Target): boolean => sameOwner(other.lease.mailbox, first.lease.mailbox);
+  const linked = others.filter(same);
+  const apart = others.filter((other) => !same(other));
+  let placed: Placed;
   try {
-    ({ file, silent } = await writeDurably(work, first, others, names));
+    placed = await place(work, first, linked);
   } catch (error) {
     const open = (target: Target): boolean => work.outcomes[target.position] === undefined;
     const again = open(first) ? await afterFailedWrite(work, first, error) : [];
     return [...again, ...others.filter(open)];
   }
-  const placed: Target[] = [];
-  const apart: Target[] = [];
-  // Links come before the rename: once in new/, a mail reader may move the file away.
-  for (const other of others)
-    if (!silent.has(other)) linkInto(work, file, first, other, names.get(other), placed, apart);
-  try {
-    if (silent.has(first)) removeQuietly(file.path);
-    else {
-      renameSync(file.path, first.lease.mailbox.fresh + file.name);
-      placed.push(first);
-    }
-  } catch (error) {
-    removeQuietly(file.path);
-    settle(work, first, failureOutcome(error, first.lease.mailbox.path), failureCode(error) === 'ENOENT');
-  }
-  if (placed.length === 1 && placed[0] !== undefined) await makeNamesDurable(work, placed[0], file);
-  else await Promise.all(placed.map((target) => makeNamesDurable(work, target, file)));
+  const { file, targets, results } = placed;
+  for (const [i, target] of targets.entries())
+    if (!settleNamed(work, target, results[i], file, target === first ? nothing : linkFaults))
+      apart.push(target);
   return apart;
 }
 
-/** Writes for the first target and waits for the disk, and for the announcements of all: whose failed are `silent`. */
-async function writeDurably(
-  work: Work,
-  target: Target,
-  others: readonly Target[],
-  names: Map<Target, string>,
-): Promise<{ readonly file: MessageFile; readonly silent: ReadonlySet<Target> }> {
-  const { mailbox } = target.lease;
-  const trace = work.delivery.trace(target.position);
-  const file =
-    work.prepared === undefined
-      ? await writeMessage(mailbox, trace, work.delivery.content, work.signal)
-      : writePrepared(mailbox, trace, work.prepared);
-  const announced = announceAll(work, file, target, others, names);
-  let silent: ReadonlySet<Target> = nobody;
-  try {
-    const alone = work.prepared === undefined;
-    const durable = work.durability.file({ fd: file.fd, device: mailbox.device, alone });
-    if (announced === undefined) await durable;
-    else [silent] = await Promise.all([announced, durable]);
-  } catch (error) {
-    // No word of this announcement may come when the next has been made.
-    await announced;
-    discardFile(file.fd, file.path);
-    throw error;
+interface Placed {
+  readonly file: MessageFile;
+  /** Those who were to get it: links, then the first, who gets the file itself. */
+  readonly targets: readonly Target[];
+  /** By their order. */
+  readonly results: NameResults;
+}
+
+/** Rejects where the file could not be written. */
+async function place(work: Work, first: Target, linked: readonly Target[]): Promise<Placed> {
+  const { mailbox } = first.lease;
+  const { prepared, delivery, disk } = work;
+  const trace = delivery.trace(first.position);
+  const announced = [first, ...linked].some((t) => delivery.recipients[t.position]?.announce !== undefined);
+  if (prepared !== undefined && !announced) {
+    const { file, order } = preparedFile(mailbox, trace, prepared);
+    const { targets, names } = namesOf(file, first, linked, new Map(), nobody);
+    return { file, targets, results: await disk.deliver(order, names) };
   }
-  closeSync(file.fd);
-  return { file, silent };
+  let file: MessageFile;
+  let written: Promise<void>;
+  if (prepared === undefined) {
+    const open = await streamFile(mailbox, trace, delivery.content, work.signal);
+    file = open.file;
+    written = endStream(work, open, mailbox.device);
+  } else {
+    const { file: next, order } = preparedFile(mailbox, trace, prepared);
+    file = next;
+    written = disk.write(order);
+  }
+  const told = new Map<Target, string>();
+  const [silent, end] = await Promise.allSettled([announceAll(work, file, first, linked, told), written]);
+  if (end.status === 'rejected') throw end.reason;
+  const { targets, names } = namesOf(
+    file,
+    first,
+    linked,
+    told,
+    silent.status === 'fulfilled' ? silent.value : nobody,
+  );
+  return { file, targets, results: await disk.publish(file.path, names) };
 }
 
 const nobody: ReadonlySet<Target> = new Set();
 
-/** Tells those who want to know it where the message will be; undefined where nobody does. */
-function announceAll(
+/** @param told names that were announced @param silent who gets none */
+function namesOf(
+  file: MessageFile,
+  first: Target,
+  linked: readonly Target[],
+  told: ReadonlyMap<Target, string>,
+  silent: ReadonlySet<Target>,
+): { readonly targets: readonly Target[]; readonly names: NamesOrder } {
+  const linking = linked.filter((target) => !silent.has(target));
+  const links = linking.map((target) => nameIn(target, told.get(target) ?? nameFor(file)));
+  const rename = silent.has(first) ? undefined : nameIn(first, file.name);
+  const targets = rename === undefined ? linking : [...linking, first];
+  return { targets, names: { device: first.lease.mailbox.device, links, rename } };
+}
+
+/** Another name for the file. */
+function nameFor({ storedBytes, virtualBytes }: MessageFile): string {
+  return sizedName(uniqueBase(), storedBytes, virtualBytes);
+}
+
+function nameIn({ lease: { mailbox } }: Target, name: string): NameOrder {
+  return { path: mailbox.fresh + name, folderFd: mailbox.newFd };
+}
+
+/** Where the file system or the owners do not allow a link, or the folder is gone, the target is left to a file of its own. */
+const linkFaults: ReadonlySet<string> = new Set(['EXDEV', 'EMLINK', 'EPERM', 'EOPNOTSUPP', 'ENOENT']);
+const nothing: ReadonlySet<string> = new Set();
+
+/**
+ * Gives false where the name was refused with one of the codes that are left to a second try. A name that may not be durable stays
+ * in new/: the message is whole, and the sender's second try is a duplicate rather than a loss.
+ */
+function settleNamed(
+  work: Work,
+  target: Target,
+  result: NameResult | undefined,
+  { storedBytes, virtualBytes }: MessageFile,
+  leftOver: ReadonlySet<string>,
+): boolean {
+  if (result?.kind === 'durable') settle(work, target, { kind: 'stored', storedBytes, virtualBytes });
+  else {
+    const code = failureCode(result?.error);
+    if (result?.kind === 'unnamed' && leftOver.has(code)) return false;
+    const stale = result?.kind === 'unnamed' && code === 'ENOENT';
+    settle(work, target, failureOutcome(result?.error, target.lease.mailbox.path), stale);
+  }
+  return true;
+}
+
+async function endStream(work: Work, { file, fd }: OpenFile, device: number): Promise<void> {
+  try {
+    await work.large.file({ fd, device });
+  } catch (error) {
+    discardFile(fd, file.path);
+    throw error;
+  }
+  closeSync(fd);
+}
+
+/** Tells those who want to know it where the message will be; gives whom that failed for, whose outcome is set. */
+async function announceAll(
   work: Work,
   file: MessageFile,
   first: Target,
   others: readonly Target[],
-  names: Map<Target, string>,
-): Promise<ReadonlySet<Target>> | undefined {
-  const tellers = [first, ...others].filter(
-    (t) => work.delivery.recipients[t.position]?.announce !== undefined,
-  );
-  if (tellers.length === 0) return undefined;
+  told: Map<Target, string>,
+): Promise<ReadonlySet<Target>> {
   const silent = new Set<Target>();
-  const told = tellers.map(async (target) => {
-    const name = target === first ? file.name : sizedName(uniqueBase(), file.storedBytes, file.virtualBytes);
-    names.set(target, name);
-    try {
-      await work.delivery.recipients[target.position]?.announce?.(`${target.lease.mailbox.path}/${name}`);
-    } catch (error) {
-      silent.add(target);
-      settle(work, target, { kind: 'unavailable', reason: `journal of transfers: ${errorText(error)}` });
-    }
-  });
-  return Promise.all(told).then(() => silent);
+  await Promise.all(
+    [first, ...others].map(async (target) => {
+      const { announce } = work.delivery.recipients[target.position] ?? {};
+      if (announce === undefined) return;
+      const name = target === first ? file.name : nameFor(file);
+      told.set(target, name);
+      try {
+        await announce(`${target.lease.mailbox.path}/${name}`);
+      } catch (error) {
+        silent.add(target);
+        settle(work, target, { kind: 'unavailable', reason: `journal of transfers: ${errorText(error)}` });
+      }
+    }),
+  );
+  return silent;
 }
 
 /** A mailbox that is gone is opened again, once; every other fault is the target's outcome. */
@@ -144,49 +219,8 @@ async function afterFailedWrite(work: Work, target: Target, error: unknown): Pro
   return again === undefined ? [] : [again];
 }
 
-/** Where the file system or the owners do not allow a link, or the folder is gone, the target is left to a file of its own. */
-const linkFaults: ReadonlySet<string> = new Set(['EXDEV', 'EMLINK', 'EPERM', 'EOPNOTSUPP', 'ENOENT']);
-
-function linkInto(
-  work: Work,
-  file: MessageFile,
-  first: Target,
-  other: Target,
-  name: string | undefined,
-  placed: Target[],
-  apart: Target[],
-): void {
-  const { mailbox } = other.lease;
-  if (!sameOwner(mailbox, first.lease.mailbox)) {
-    apart.push(other);
-    return;
-  }
-  try {
-    linkSync(
-      file.path,
-      mailbox.fresh + (name ?? sizedName(uniqueBase(), file.storedBytes, file.virtualBytes)),
-    );
-    placed.push(other);
-  } catch (error) {
-    if (linkFaults.has(failureCode(error))) apart.push(other);
-    else settle(work, other, failureOutcome(error, mailbox.path));
-  }
-}
-
 function sameOwner(a: Mailbox, b: Mailbox): boolean {
   return a.fileMode === b.fileMode && a.owner?.uid === b.owner?.uid && a.owner?.gid === b.owner?.gid;
-}
-
-/** The message stays in new/ where this fails: it is whole, and the sender's second try is a duplicate rather than a loss. */
-async function makeNamesDurable(work: Work, target: Target, file: MessageFile): Promise<void> {
-  const { mailbox } = target.lease;
-  const { storedBytes, virtualBytes } = file;
-  try {
-    await work.durability.folder({ fd: mailbox.newFd, device: mailbox.device });
-    settle(work, target, { kind: 'stored', storedBytes, virtualBytes });
-  } catch (error) {
-    settle(work, target, failureOutcome(error, mailbox.path));
-  }
 }
 
 function settle(work: Work, target: Target, outcome: StoreOutcome, stale = false): void {

@@ -5,8 +5,6 @@ import { fdatasync, fsync } from 'node:fs';
 export interface FlushTarget {
   readonly fd: number;
   readonly device: number;
-  /** Never part of a common flush: a large file, which would hold up the others. */
-  readonly alone?: boolean;
 }
 
 export interface Durability {

@@ -1,14 +1,5 @@
 /** One folder of a user's mail, opened for delivery: the Maildir itself, which is the INBOX, or one below it. */
-import {
-  closeSync,
-  constants,
-  fchmodSync,
-  fchownSync,
-  lstatSync,
-  openSync,
-  statSync,
-  unlinkSync,
-} from 'node:fs';
+import { closeSync, constants, lstatSync, openSync, statSync } from 'node:fs';
 import { failureCode } from './failure.ts';
 import type { FolderPath } from './folder-path.ts';
 import { below, inherited, openBelow, openRoot, statOf } from './walk.ts';
@@ -46,7 +37,6 @@ export interface Mailbox {
   readonly inode: number;
 }
 
-const createFile = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
 const openFolder = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
 
 /**
@@ -102,20 +92,6 @@ export function openMailbox({ root, owner, folder }: Place): Mailbox | undefined
 export function closeMailbox(mailbox: Mailbox): void {
   closeSync(mailbox.newFd);
   if (mailbox.tmpFd !== undefined) closeSync(mailbox.tmpFd);
-}
-
-/** A new file in tmp/, owned and with the mode of the mailbox. Nothing is left of it where that fails. */
-export function createInTmp(mailbox: Mailbox, base: string): number {
-  const fd = openSync(mailbox.tmp + base, createFile, 0o600);
-  try {
-    if (mailbox.owner !== undefined) fchownSync(fd, mailbox.owner.uid, mailbox.owner.gid);
-    if (mailbox.fileMode !== 0o600) fchmodSync(fd, mailbox.fileMode);
-  } catch (error) {
-    closeSync(fd);
-    unlinkSync(mailbox.tmp + base);
-    throw error;
-  }
-  return fd;
 }
 
 /**

@@ -184,7 +184,8 @@ test('more mailboxes than may be open at a time', () =>
         return false;
       }
     });
-    assert.ok(open.length <= 2, `${open.length} descriptors`);
+    // The two, and one by which the thread for the disk hears of faults.
+    assert.ok(open.length <= 3, `${open.length} descriptors`);
   }));
 
 test('a user with a Maildir of his own; a location that nobody can have is refused at the start', () =>
@@ -199,7 +200,8 @@ test('a user with a Maildir of his own; a location that nobody can have is refus
     }
   }));
 
-test('mail_fsync: what is waited for with each value', async (t) => {
+// What `optimized` waits for: commit-turn.test.ts.
+test('mail_fsync = always and never: what is waited for', async (t) => {
   const { fsync, fdatasync } = nodeFs;
   const counts = { file: 0, folder: 0 };
   nodeFs.fsync = ((...words: Parameters<typeof fsync>) => {
@@ -215,7 +217,7 @@ test('mail_fsync: what is waited for with each value', async (t) => {
     Object.assign(nodeFs, { fsync, fdatasync });
     syncBuiltinESMExports();
   });
-  for (const mode of ['always', 'optimized', 'never'] as const) {
+  for (const mode of ['always', 'never'] as const) {
     await withStore({ fsync: mode }, async (store) => {
       await stored(store, [user('a'), user('b'), user('c')]);
       for (const rcpts of [1, 3]) {

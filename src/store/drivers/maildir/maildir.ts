@@ -4,20 +4,21 @@ import type { MailUser } from '../../../mail/mail-user.ts';
 import type { MailStore, StoreDelivery, StoreOutcome, StoreRecipient } from '../../mail-store.ts';
 import { storeGroup } from './deliver-group.ts';
 import type { Target, Work } from './deliver-group.ts';
-import { eachByItself, noDurability } from './durability.ts';
-import type { Durability } from './durability.ts';
+import { type Disk, diskHere } from './disk.ts';
+import { diskThread } from './disk-thread.ts';
+import { type Durability, eachByItself, noDurability } from './durability.ts';
 import { errorText } from '../../../mail/error-text.ts';
 import { failureOutcome } from './failure.ts';
 import type { Layout } from './folder-path.ts';
-import { groupCommit } from './group-commit.ts';
+import { groupedDisk } from './grouped-disk.ts';
 import type { Place } from './mailbox.ts';
 import { holdsMessage } from './holds.ts';
 import { mailboxSet } from './mailboxes.ts';
 import { prepareContent } from './message-file.ts';
 import { subscribe } from './subscriptions.ts';
 import { maildirRule, ownerRule, placeOf } from './place.ts';
-import { flushesWhole, loadSyncfs } from './syncfs.ts';
 import { tmpCleaner } from './tmp-cleaner.ts';
+import { flushesWhole, loadSyncfs } from './syncfs.ts';
 import type { Owner } from './walk.ts';
 
 export interface MaildirOptions {
@@ -33,7 +34,7 @@ export interface MaildirOptions {
   readonly gid?: number;
   /**
    * Dovecot's `mail_fsync`. With `optimized`, the default, and `always` file and name are durable before the answer;
-   * `always` flushes each by itself, `optimized` groups deliveries where the file system allows it (group-commit.ts).
+   * `always` flushes each by itself, `optimized` groups deliveries where the file system allows it (grouped-disk.ts).
    */
   readonly fsync?: 'optimized' | 'always' | 'never';
   /** Maildirs kept open, at two descriptors each. Default 1,024. */
@@ -48,7 +49,8 @@ export function openMaildirStore(options: MaildirOptions): MailStore {
     const probe = expandMailLocation(options.location, { username: 'user@example.test', home: '/home/user' });
     if (probe.kind === 'refused') throw new Error(probe.reason);
   }
-  const durability = durabilityOf(options);
+  const durability = options.fsync === 'never' ? noDurability : eachByItself();
+  const disk = openDisk(options, durability);
   const cleaner = tmpCleaner();
   const mailboxes = mailboxSet(
     options.maxOpenMailboxes ?? 1024,
@@ -113,7 +115,8 @@ export function openMaildirStore(options: MaildirOptions): MailStore {
       delivery,
       prepared: prepareContent(delivery.content),
       signal,
-      durability,
+      disk,
+      large: durability,
       outcomes: [],
       reopen: (position) => open(work, position, true),
     };
@@ -136,6 +139,7 @@ export function openMaildirStore(options: MaildirOptions): MailStore {
       cleaner.close();
       await Promise.allSettled(running);
       await cleaner.idle();
+      await disk.close();
       mailboxes.close();
     },
   };
@@ -158,13 +162,18 @@ function groupPositions(
   return [...groups.values()];
 }
 
-function durabilityOf({ fsync = 'optimized' }: MaildirOptions): Durability {
-  if (fsync === 'never') return noDurability;
-  const each = eachByItself();
-  const flush = fsync === 'optimized' ? loadSyncfs() : undefined;
-  return flush === undefined
-    ? each
-    : groupCommit({ flush, suits: flushesWhole, each, minBatch: 4, slowMs: 250, restMs: 10_000 });
+/** Flushes are shared where the value allows it and there is a call for it (docs/decisions/0009). */
+function openDisk({ fsync = 'optimized', onProblem }: MaildirOptions, durability: Durability): Disk {
+  const here = diskHere(durability);
+  if (fsync !== 'optimized' || loadSyncfs() === undefined) return here;
+  return groupedDisk({
+    here,
+    suits: flushesWhole,
+    thread: diskThread,
+    slowMs: 250,
+    restMs: 10_000,
+    onProblem: (text) => onProblem?.(text),
+  });
 }
 
 function recipientAt(delivery: StoreDelivery, position: number): StoreRecipient {

@@ -1,14 +1,13 @@
-/** A message written into tmp/ of a Maildir, not yet durable and not yet visible. */
-import { closeSync, unlinkSync, write, writevSync } from 'node:fs';
+/** The file of one message: its name, its sizes and its content with LF line ends, as it will lie in new/. */
+import { write } from 'node:fs';
 import type { MessageSource } from '../../../mail/message-source.ts';
+import { createFile, discardFile, type FileOrder } from './disk.ts';
 import { lineEnds } from './line-ends.ts';
-import { createInTmp } from './mailbox.ts';
 import type { Mailbox } from './mailbox.ts';
 import { sizedName, uniqueBase } from './names.ts';
 
 export interface MessageFile {
-  readonly fd: number;
-  /** Where it is now. */
+  /** In tmp/. */
   readonly path: string;
   /** The name it gets in new/. */
   readonly name: string;
@@ -22,12 +21,12 @@ export interface PreparedContent {
   readonly virtualBytes: number;
 }
 
-/** Up to this size a message is written synchronously: that costs less than the thread pool's round trip (DESIGN §5). */
-const maxSyncBytes = 256 << 10;
+/** Up to this size a message is written in one call. */
+const maxPreparedBytes = 256 << 10;
 
-/** Converts content that is in memory and small; larger content is streamed through {@link writeMessage}. */
+/** Converts content that is in memory and small; larger content is streamed through {@link streamFile}. */
 export function prepareContent(content: MessageSource): PreparedContent | undefined {
-  if (content.bytes === undefined || content.bytes.length > maxSyncBytes) return undefined;
+  if (content.bytes === undefined || content.bytes.length > maxPreparedBytes) return undefined;
   const ends = lineEnds();
   const body = ends.convert(content.bytes);
   const rest = ends.finish();
@@ -35,28 +34,38 @@ export function prepareContent(content: MessageSource): PreparedContent | undefi
   return { bytes, virtualBytes: ends.virtualBytes() };
 }
 
-/** Writes prepared content in one call. Throws system errors; nothing is left of the file then. */
-export function writePrepared(mailbox: Mailbox, trace: string, content: PreparedContent): MessageFile {
+/** The file of prepared content, still to be written by the order. */
+export function preparedFile(
+  mailbox: Mailbox,
+  trace: string,
+  content: PreparedContent,
+): { readonly file: MessageFile; readonly order: FileOrder } {
   const head = traceBytes(trace);
-  const storedBytes = head.bytes.length + content.bytes.length;
-  return inTmp(mailbox, (fd) => {
-    const written = writevSync(fd, [head.bytes, content.bytes]);
-    // The file system takes less only when it is full; the next write would say so, and the message is lost to it anyway.
-    if (written !== storedBytes) throw Object.assign(new Error('short write'), { code: 'ENOSPC' });
-    return { storedBytes, virtualBytes: head.virtualBytes + content.virtualBytes };
+  const file = messageFile(mailbox, uniqueBase(), {
+    storedBytes: head.bytes.length + content.bytes.length,
+    virtualBytes: head.virtualBytes + content.virtualBytes,
   });
+  const { fileMode: mode, owner, device, newFd: folderFd } = mailbox;
+  const parts = [head.bytes, content.bytes];
+  return { file, order: { path: file.path, mode, owner, device, folderFd, parts } };
+}
+
+/** A file that is written and not durable yet. */
+export interface OpenFile {
+  readonly file: MessageFile;
+  readonly fd: number;
 }
 
 /** Writes content of any size chunk by chunk. Rejects with system errors and aborts; nothing is left of the file then. */
-export async function writeMessage(
+export async function streamFile(
   mailbox: Mailbox,
   trace: string,
   content: MessageSource,
   signal: AbortSignal,
-): Promise<MessageFile> {
+): Promise<OpenFile> {
   const head = traceBytes(trace);
   const base = uniqueBase();
-  const fd = createInTmp(mailbox, base);
+  const fd = createFile(mailbox.tmp + base, mailbox.fileMode, mailbox.owner);
   try {
     const ends = lineEnds();
     await writeAll(fd, head.bytes);
@@ -65,49 +74,21 @@ export async function writeMessage(
       await writeAll(fd, ends.convert(chunk));
     }
     await writeAll(fd, ends.finish());
-    return messageFile(mailbox, base, fd, {
+    const file = messageFile(mailbox, base, {
       storedBytes: head.bytes.length + ends.storedBytes(),
       virtualBytes: head.virtualBytes + ends.virtualBytes(),
     });
+    return { file, fd };
   } catch (error) {
     discardFile(fd, mailbox.tmp + base);
     throw error;
   }
 }
 
-/** Closes and removes; a file that is gone already is no fault. */
-export function discardFile(fd: number, path: string): void {
-  closeSync(fd);
-  removeQuietly(path);
-}
+type Sizes = Pick<MessageFile, 'storedBytes' | 'virtualBytes'>;
 
-export function removeQuietly(path: string): void {
-  try {
-    unlinkSync(path);
-  } catch {
-    // What stays in tmp/ is harmless, and removed after 36 hours.
-  }
-}
-
-interface Sizes {
-  readonly storedBytes: number;
-  readonly virtualBytes: number;
-}
-
-function inTmp(mailbox: Mailbox, fill: (fd: number) => Sizes): MessageFile {
-  const base = uniqueBase();
-  const fd = createInTmp(mailbox, base);
-  try {
-    return messageFile(mailbox, base, fd, fill(fd));
-  } catch (error) {
-    discardFile(fd, mailbox.tmp + base);
-    throw error;
-  }
-}
-
-function messageFile(mailbox: Mailbox, base: string, fd: number, sizes: Sizes): MessageFile {
+function messageFile(mailbox: Mailbox, base: string, sizes: Sizes): MessageFile {
   return {
-    fd,
     path: mailbox.tmp + base,
     name: sizedName(base, sizes.storedBytes, sizes.virtualBytes),
     ...sizes,

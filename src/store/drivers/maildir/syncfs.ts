@@ -3,25 +3,23 @@ import { statfsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import type * as Koffi from 'koffi';
 
-/** Flushes the file system that the descriptor lies on; rejects where the kernel reports a fault of any of its writes. */
-export type FileSystemFlush = (fd: number) => Promise<void>;
+/**
+ * Flushes the file system that the descriptor lies on, and blocks until then; false where the kernel reports a fault of any of
+ * its writes since the descriptor was opened or last asked.
+ */
+export type FileSystemFlush = (fd: number) => boolean;
 
 /** Undefined where koffi or the call is missing; then files are flushed one by one. */
 export function loadSyncfs(): FileSystemFlush | undefined {
-  let syncfs: Koffi.KoffiFunc<(fd: number) => number>;
   try {
     const koffi = createRequire(import.meta.url)('koffi') as typeof Koffi;
-    syncfs = koffi.load('libc.so.6').func('int syncfs(int fd)');
+    const syncfs = koffi.load('libc.so.6').func('int syncfs(int fd)') as Koffi.KoffiFunc<
+      (fd: number) => number
+    >;
+    return (fd) => syncfs(fd) === 0;
   } catch {
     return undefined;
   }
-  return (fd) =>
-    new Promise((resolve, reject) => {
-      syncfs.async(fd, (error: unknown, result: unknown) => {
-        if (error === null && result === 0) resolve();
-        else reject(new Error('syncfs failed'));
-      });
-    });
 }
 
 /**
