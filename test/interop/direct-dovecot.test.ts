@@ -4,6 +4,7 @@ import { chmodSync, chownSync, mkdirSync, readFileSync, rmSync, writeFileSync } 
 import { connect } from 'node:net';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 import { lmtpProcesses, startDovecot, type Dovecot } from '../support/dovecot.ts';
 import { startMailchute, type Mailchute } from '../support/mailchute.ts';
 import { maildirMessages } from '../support/maildir.ts';
@@ -325,7 +326,7 @@ begin retry
           let taken = -1;
           await until(async () => {
             const before = taken;
-            await new Promise((resolve) => setTimeout(resolve, 500));
+            await pause(500);
             taken = socket.bytesWritten - socket.writableLength;
             return taken === before;
           }, 'nothing more is taken');
@@ -349,7 +350,7 @@ begin retry
         await talk.send('DATA\r\n');
         talk.write(letter('killed', mebibytes(5)));
         await until(() => lmtpProcesses(dovecot.pid).length > 0, 'it speaks');
-        await new Promise((resolve) => setTimeout(resolve, 300));
+        await pause(300);
         for (const pid of lmtpProcesses(dovecot.pid)) process.kill(pid, 'SIGKILL');
         const reply = await talk.send(`${mebibytes(2)}.\r\n`);
         talk.close();

@@ -4,6 +4,7 @@ import { mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import path from 'node:path';
 import { describe, test } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 import { openMaildirStore } from '../../src/store/drivers/maildir/maildir.ts';
 import { openLmdbJournal } from '../../src/store/drivers/journal/lmdb-journal.ts';
 import { createTransfers, recoverTransfers } from '../../src/store/transfers.ts';
@@ -40,7 +41,7 @@ async function lmtp(port: number): Promise<Session> {
         new Promise<void>((resolve) => {
           wake = resolve;
         }),
-        new Promise((resolve) => setTimeout(resolve, 100)),
+        pause(100),
       ]);
     }
   };
