@@ -1,6 +1,7 @@
 // An SMTP client of the tests' own: one command, one reply, as text.
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
+import { replyReader } from './reply-reader.ts';
 
 export interface SmtpTalk {
   /** Sends octets (latin1) as they stand and gives the whole reply, line ends LF, without the last. */
@@ -10,43 +11,14 @@ export interface SmtpTalk {
   close(): void;
 }
 
-const deadlineMs = 20_000;
-
 /** Connects to a port of 127.0.0.1, reads the greeting and says EHLO. Rejects where the peer closes or is silent for 20 s. */
 export async function smtpTalk(port: number): Promise<SmtpTalk> {
   const socket = connect({ host: '127.0.0.1', port, noDelay: true });
-  socket.setEncoding('latin1');
-  let text = '';
-  let wake = (): void => undefined;
-  let over: Error | undefined;
-  socket.on('data', (chunk: string) => {
-    text += chunk;
-    wake();
-  });
-  socket.on('error', (error) => {
-    over = error;
-  });
-  socket.on('close', () => {
-    over ??= new Error(`closed after: ${text}`);
-    wake();
-  });
+  const replies = replyReader(socket);
   const reply = async (): Promise<string> => {
-    const timer = setTimeout(() => socket.destroy(new Error(`no reply in ${deadlineMs} ms`)), deadlineMs);
-    try {
-      for (;;) {
-        const m = /^(?:\d{3}-.*\r\n)*\d{3}(?: .*)?\r\n/.exec(text);
-        if (m !== null) {
-          text = text.slice(m[0].length);
-          return m[0].replaceAll('\r\n', '\n').trimEnd();
-        }
-        if (over !== undefined) throw over;
-        await new Promise<void>((resolve) => {
-          wake = resolve;
-        });
-      }
-    } finally {
-      clearTimeout(timer);
-    }
+    const said = await replies.next();
+    if (said === undefined) throw replies.fault();
+    return said;
   };
   await reply();
   const talk: SmtpTalk = {
