@@ -280,44 +280,21 @@ comparison(
 );
 
 const nothing = (): void => undefined;
-lookupContract(
-  'pgsql',
-  async () => {
-    const { port } = await postgres();
-    const driver = createPgsql([`127.0.0.1:${port}/mail/mail/secret`]);
-    const present = { key: "select name from users where id='d'", value: 'caf\xc3\xa9' };
-    return {
-      subject: {
-        driver,
-        file: '',
-        present,
-        absent: "select name from users where id='zz'",
-        deferred: 'nonsense',
-      },
-      close: nothing,
-    };
-  },
-  needs(postgresProgram('initdb')),
-);
-lookupContract(
-  'mysql',
-  async () => {
-    const { port } = await mariadb();
-    const driver = createMysql([`127.0.0.1:${port}/mail/mail/secret`]);
-    const present = { key: "select name from users where id='d'", value: 'caf\xc3\xa9' };
-    return {
-      subject: {
-        driver,
-        file: '',
-        present,
-        absent: "select name from users where id='zz'",
-        deferred: 'nonsense',
-      },
-      close: nothing,
-    };
-  },
-  needs(...mariadbPrograms),
-);
+for (const [type, server, create, programs] of [
+  ['pgsql', postgres, createPgsql, [postgresProgram('initdb')]],
+  ['mysql', mariadb, createMysql, mariadbPrograms],
+] as const)
+  lookupContract(
+    type,
+    async () => {
+      const { port } = await server();
+      const driver = create([`127.0.0.1:${port}/mail/mail/secret`]);
+      const present = { key: "select name from users where id='d'", value: 'caf\xc3\xa9' };
+      const absent = "select name from users where id='zz'";
+      return { subject: { driver, file: '', present, absent, deferred: 'nonsense' }, close: nothing };
+    },
+    needs(...programs),
+  );
 for (const [i, type] of ['ldap', 'ldapdn', 'ldapm'].entries())
   lookupContract(
     type,
