@@ -86,7 +86,7 @@ const drivers = {
     folder('net'),
     '^src/directory/[^/]+\\.ts$',
     // One place for connecting to a database: places of servers, packages that may be missing, pools, deadlines.
-    '^src/lookup/drivers/(ldap|ldap-query|ldap-session|mysql|octets|optional-package|pgsql|servers)\\.ts$',
+    '^src/lookup/drivers/(ldap|ldap-query|ldap-session|mysql-pools|octets|optional-package|pgsql-pools|servers|sql-pools)\\.ts$',
     node,
     'node_modules/(@types/)?(pg|mysql2|ldapts)/',
   ],

@@ -1,16 +1,17 @@
 // kill -9 of our edge and of our store, at any moment, while mail flows between them: what a sender was told holds, and nothing
 // comes twice. More kills: KILLS=200 node --test test/crash/both-ends.test.ts
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, test } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
+import { type FlowLedger, flowLedger, ledgerFigures } from '../support/flow-ledger.ts';
 import { startFlow } from '../support/flow.ts';
 import { type Mailchute, restartMailchute, root, startMailchute } from '../support/mailchute.ts';
 import { freePort, type Running, start, temporaryFolder, until } from '../support/process.ts';
 
 const kills = Number(process.env['KILLS'] ?? '10');
 const users = ['alice', 'bob', 'carol'];
-const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 for (const mode of ['spooled', 'direct'] as const)
   describe(`kill -9 of either end, ${mode}`, () => {
@@ -78,11 +79,11 @@ begin retry
         folder.remove();
       });
       for (let i = 0; i < kills; i++) {
-        await wait(50 + Math.random() * 400);
+        await pause(50 + Math.random() * 400);
         if (i % 2 === 0) {
           store.kill('SIGKILL');
           await store.ended;
-          if (i % 4 === 0) await wait(100);
+          if (i % 4 === 0) await pause(100);
           store = await startStore();
         } else {
           await edge.kill();
@@ -93,48 +94,18 @@ begin retry
       const told = await flow.stop();
       assert.ok(told.accepted.length > kills / 2, `${told.accepted.length} were accepted`);
 
-      const copies = (): Map<string, number> => {
-        const found = new Map<string, number>();
-        for (const user of users)
-          for (const part of ['new', 'cur']) {
-            const box = path.join(mail, user, part);
-            for (const name of existsSync(box) ? readdirSync(box) : []) {
-              const text = readFileSync(path.join(box, name), 'latin1');
-              const subject = /^Subject: (.*)$/m.exec(text)?.[1] ?? '';
-              assert.match(text, /one of many\n$/, `${name} is whole`);
-              const key = `${user} ${subject}`;
-              found.set(key, (found.get(key) ?? 0) + 1);
-            }
-          }
-        return found;
-      };
+      const ledger = (): FlowLedger => flowLedger(mail, users, told);
       await until(
-        () => {
-          const now = copies();
-          return told.accepted.every((subject) => users.every((user) => now.has(`${user} ${subject}`)));
-        },
-        () => {
-          const now = copies();
-          const missing = told.accepted.filter((s) => users.some((u) => !now.has(`${u} ${s}`)));
-          return `all ${told.accepted.length} accepted letters come; missing: ${missing.slice(0, 10).join(' ')}\n${edge.mainLog().slice(-2000)}`;
-        },
+        () => ledger().missing.length === 0,
+        () =>
+          `all ${told.accepted.length} accepted letters come; missing: ${ledger().missing.slice(0, 10).join(' ')}\n${edge.mainLog().slice(-2000)}`,
         40_000,
       );
       // What is still under way would show now.
-      await wait(2500);
-      const ledger = copies();
-      const doubled = [...ledger].filter(([, n]) => n > 1);
-      const refused = told.refused.filter((s) => users.some((u) => ledger.has(`${u} ${s}`)));
-      t.diagnostic(
-        JSON.stringify({
-          accepted: told.accepted.length,
-          unanswered: told.unanswered.length,
-          refused: told.refused.length,
-          doubled: doubled.length,
-          refusedButThere: refused.length,
-        }),
-      );
-      assert.deepEqual(doubled, []);
-      assert.deepEqual(refused, []);
+      await pause(2500);
+      const found = ledger();
+      t.diagnostic(ledgerFigures(told, found));
+      assert.deepEqual(found.doubled, []);
+      assert.deepEqual(found.refused, []);
     });
   });

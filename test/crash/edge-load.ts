@@ -1,5 +1,6 @@
 /** The client of `edge.test.ts`: some SMTP connections that send without pause and connect again when they are cut. */
 import { connect, type Socket } from 'node:net';
+import { setTimeout as pause } from 'node:timers/promises';
 import { address, type Ledger, type Sent, textOf } from './edge-ledger.ts';
 
 export interface Load {
@@ -27,7 +28,7 @@ export function startLoad(options: LoadOptions): Load {
     // One in three waits for each reply, the others send MAIL, RCPT and DATA together.
     while (!stopping) {
       await session(options, i % 3 === 2, () => stopping);
-      await new Promise((resolve) => setTimeout(resolve, reconnectMs));
+      await pause(reconnectMs);
     }
   });
   return {

@@ -9,6 +9,7 @@ import fs from 'node:fs';
 import { createServer } from 'node:net';
 import path from 'node:path';
 import { test, type TestContext } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 import { runnerDefaults } from '../../src/queue/runner.ts';
 import { openLmdbSpool } from '../../src/spool/drivers/lmdb/lmdb-spool.ts';
 import type { SpoolEntry } from '../../src/spool/spool.ts';
@@ -233,7 +234,7 @@ function endLife(world: World, killed: boolean): void {
 async function oneLife(world: World, kind: Life, moments: readonly Moment[]): Promise<void> {
   const { below, ledger } = world;
   const running = await beginLife(world);
-  if (kind === 'start-up') await Promise.race([running.printed(/^ready$/m), delay(below(200))]);
+  if (kind === 'start-up') await Promise.race([running.printed(/^ready$/m), pause(below(200))]);
   else {
     await running.printed(/^ready$/m);
     const moment = below(2) === 0 ? moments[below(moments.length)] : undefined;
@@ -248,10 +249,10 @@ async function oneLife(world: World, kind: Life, moments: readonly Moment[]): Pr
         });
       });
       ledger.noTrap();
-    } else await delay(50 + below(350));
+    } else await pause(50 + below(350));
     if (kind === 'stop') {
       running.kill('SIGTERM');
-      await Promise.race([running.ended, delay(below(60))]);
+      await Promise.race([running.ended, pause(below(60))]);
     }
   }
   running.kill('SIGKILL');
@@ -289,10 +290,6 @@ async function entriesOf(spool: ReturnType<typeof openLmdbSpool>): Promise<Spool
 function tail(world: World, name = 'mainlog'): string {
   const file = path.join(world.folder, 'log', name);
   return fs.existsSync(file) ? fs.readFileSync(file, 'latin1').slice(-3000) : '';
-}
-
-function delay(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 /**

@@ -10,6 +10,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 import { deliveryTo, memoryContent } from '../../src/store/contract.ts';
 import { openMaildirStore } from '../../src/store/drivers/maildir/maildir.ts';
 
@@ -69,7 +70,7 @@ async function oneRound(
   await once(child.stdout, 'data');
   if (step === '') {
     // From before the first mailbox is made to some hundred deliveries in.
-    await new Promise((resolve) => setTimeout(resolve, Math.random() ** 2 * 120));
+    await pause(Math.random() ** 2 * 120);
     child.kill('SIGKILL');
   }
   assert.deepEqual(

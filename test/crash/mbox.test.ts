@@ -10,6 +10,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 import { deliveryTo, memoryContent } from '../../src/store/contract.ts';
 import { openMboxStore } from '../../src/store/drivers/mbox/mbox.ts';
 import { mboxMessages } from '../support/mbox.ts';
@@ -42,7 +43,7 @@ test(`${rounds} times kill -9 under load: the mbox files hold all that was ackno
     const exit = once(child, 'exit');
     await once(child.stdout, 'data');
     // From before the first mailbox is made to some hundred deliveries in.
-    await new Promise((resolve) => setTimeout(resolve, Math.random() ** 2 * 300));
+    await pause(Math.random() ** 2 * 300);
     child.kill('SIGKILL');
     assert.deepEqual(await exit, [null, 'SIGKILL'], 'the worker died of our signal only');
 

@@ -10,6 +10,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 import { openLmdbSpool } from '../../src/spool/drivers/lmdb/lmdb-spool.ts';
 import type { Claim, SpoolEntry } from '../../src/spool/spool.ts';
 
@@ -53,7 +54,7 @@ test(`${rounds} times kill -9 under load: the spool agrees with the ledger`, {
     const exit = once(child, 'exit');
     await once(child.stdout, 'data');
     // From the first moments of work to some hundred transactions in.
-    await new Promise((resolve) => setTimeout(resolve, Math.random() ** 2 * 250));
+    await pause(Math.random() ** 2 * 250);
     child.kill('SIGKILL');
     const [code, signal]: unknown[] = await exit;
     assert.deepEqual([code, signal], [null, 'SIGKILL'], 'the worker died of our signal only');

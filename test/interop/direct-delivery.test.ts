@@ -3,9 +3,10 @@ import assert from 'node:assert/strict';
 import path from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
 import { startMailchute, type Mailchute } from '../support/mailchute.ts';
+import { acceptedId, completed, linesAbout } from '../support/message-log.ts';
 import { freePort, temporaryFolder, until } from '../support/process.ts';
 import { extensions, type ScriptedServer, startScriptedServer } from '../support/scripted-server.ts';
-import { smtpTalk } from '../support/smtp-talk.ts';
+import { openMessage, transact } from '../support/smtp-talk.ts';
 
 const letter = (subject: string): string =>
   `From: <s@in.test>\r\nTo: <r@a.test>\r\nMessage-ID: <${subject}@in.test>\r\nSubject: ${subject}\r\n\r\nbody\r\n`;
@@ -92,39 +93,13 @@ begin retry
     b.script = { helo: () => extensions.all };
   });
 
-  /** Gives the replies to MAIL, each RCPT and, where any was accepted, to the final dot. */
-  async function send(
-    name: string,
-    subject: string,
-    to: readonly string[],
-    mail = '',
-    content = letter(subject),
-  ): Promise<string[]> {
-    const talk = await smtpTalk(edges.get(name)?.port ?? 0);
-    try {
-      const replies = [await talk.send(`MAIL FROM:<s@in.test>${mail}\r\n`)];
-      for (const one of to) replies.push(await talk.send(`RCPT TO:<${one}>\r\n`));
-      if (!replies.slice(1).some((r) => r.startsWith('2'))) return replies;
-      assert.match(await talk.send('DATA\r\n'), /^354/);
-      let reply = await talk.send(`${content}.\r\n`);
-      if (reply.startsWith('353')) {
-        for (const _ of replies.slice(1).filter((r) => r.startsWith('2'))) replies.push(await talk.send(''));
-        reply = await talk.send('');
-      }
-      replies.push(reply);
-      return replies;
-    } finally {
-      talk.close();
-    }
-  }
+  /** Gives the replies of {@link transact}. */
+  const send = (name: string, subject: string, to: readonly string[], mail = ''): Promise<string[]> =>
+    transact(edges.get(name)?.port ?? 0, { from: 's@in.test', mail, to, content: letter(subject) });
 
   const log = (name: string): string => edges.get(name)?.edge.mainLog() ?? '';
-  /** Lines of the message with that id, without time and id. */
-  const linesOf = (name: string, id: string): string[] =>
-    log(name)
-      .split('\n')
-      .flatMap((l) => (l.includes(` ${id} `) ? [l.slice(l.indexOf(id) + 17)] : []));
-  const idOf = (reply: string | undefined): string => /id=(\S+)/.exec(reply ?? '')?.[1] ?? '';
+  const through = (name: string, replies: readonly string[]): Promise<string[]> =>
+    completed(() => log(name), replies);
   const copies = (server: ScriptedServer, subject: string): number =>
     server.contents.filter((c) => c.includes(`Subject: ${subject}\r\n`)).length;
 
@@ -132,11 +107,9 @@ begin retry
     test(`${name}: all stores take it: nothing is spooled, and the log says so`, async () => {
       const subject = `all-${name}`;
       const replies = await send(name, subject, ['r@a.test', 'r@b.test', 's@a.test']);
-      const id = idOf(replies.at(-1));
-      assert.match(replies.at(-1) ?? '', /^250 OK id=/);
+      acceptedId(replies);
       assert.deepEqual([copies(a, subject), copies(b, subject)], [1, 1]);
-      await until(() => log(name).includes(`${id} Completed`), 'it is logged');
-      const lines = linesOf(name, id);
+      const lines = await through(name, replies);
       assert.deepEqual(
         lines.map((l) => l.replace(/ S=.*| H=.*/, '').replace(/ C=.*/, '')),
         [
@@ -165,7 +138,7 @@ begin retry
     const replies = await send('control', 'unknown', ['nobody@a.test', 'r@a.test']);
     assert.match(replies[1] ?? '', /^550[- ].*\n?.*unknown here/);
     assert.match(replies[2] ?? '', /^250/);
-    assert.match(replies.at(-1) ?? '', /^250 OK id=/);
+    acceptedId(replies);
     assert.match(log('control'), /rejected RCPT <nobody@a\.test>: .*unknown here/);
   });
 
@@ -186,10 +159,8 @@ begin retry
   test('some stored, some refused: 250, and a bounce for the refused', async () => {
     b.script = { helo: () => extensions.all, content: () => '550 5.7.1 policy\r\n' };
     const replies = await send('control', 'mixed', ['r@a.test', 'q@b.test']);
-    assert.match(replies.at(-1) ?? '', /^250 OK id=/);
-    const id = idOf(replies.at(-1));
-    await until(() => log('control').includes(`${id} Completed`), 'it is through');
-    assert.match(log('control'), new RegExp(`${id} \\*\\* q@b\\.test .*policy`));
+    const lines = await through('control', replies);
+    assert.match(lines.join('\n'), /^\*\* q@b\.test .*policy/m);
     await until(
       () => a.contents.some((c) => c.includes('delivery-status') && c.includes('q@b.test')),
       'the bounce comes',
@@ -208,15 +179,11 @@ begin retry
       b.script = { helo: () => extensions.all, content: () => content };
       const subject = `later-${what.slice(0, 4)}`;
       const replies = await send('pass', subject, ['r@a.test', 'q@b.test']);
-      assert.match(replies.at(-1) ?? '', /^250 OK id=/);
-      const id = idOf(replies.at(-1));
-      await until(() => linesOf('pass', id).some((l) => l.startsWith('== q@b.test')), 'it is logged');
+      const id = acceptedId(replies);
+      await until(() => linesAbout(log('pass'), id).some((l) => l.startsWith('== q@b.test')), 'it is logged');
       b.script = { helo: () => extensions.all };
       const before = copies(b, subject);
-      await until(
-        () => log('pass').includes(`${id} Completed`),
-        () => log('pass'),
-      );
+      await through('pass', replies);
       assert.equal(copies(b, subject), before + 1);
       assert.equal(copies(a, subject), 1);
     });
@@ -227,9 +194,9 @@ begin retry
     const kept = await send('pass', 'passed', ['r@a.test']);
     assert.equal(kept.at(-1), '450 4.2.0 come later');
     const spooled = await send('control', 'spooled', ['r@a.test']);
-    assert.match(spooled.at(-1) ?? '', /^250 OK id=/);
+    acceptedId(spooled);
     a.script = { helo: () => extensions.all };
-    await until(() => log('control').includes(`${idOf(spooled.at(-1))} Completed`), 'it comes later');
+    await through('control', spooled);
     assert.doesNotMatch(log('pass'), /passed@in\.test/);
   });
 
@@ -243,15 +210,15 @@ begin retry
     b.script = { helo: () => extensions.all, content: () => '550 5.7.1 policy\r\n' };
     const replies = await send('option', 'prdr', ['r@a.test', 'q@b.test', 'r@a.test'], ' PRDR');
     assert.deepEqual(replies.slice(4, 7), ['250 2.1.5 Accepted', '550 5.7.1 policy', '250 2.1.5 Accepted']);
-    assert.match(replies.at(-1) ?? '', /^250 OK id=/);
+    acceptedId(replies);
     b.script = { helo: () => extensions.all, content: () => '450 4.2.0 later\r\n' };
     const passed = await send('option-pass', 'prdr-pass', ['r@a.test', 'q@b.test'], ' PRDR');
     assert.deepEqual(passed.slice(3, 5), ['250 2.1.5 Accepted', '450 4.2.0 later']);
     const spooled = await send('option', 'prdr-spool', ['r@a.test', 'q@b.test'], ' PRDR');
     assert.deepEqual(spooled.slice(3, 5), ['250 2.1.5 Accepted', '250 2.1.5 Accepted']);
     b.script = { helo: () => extensions.all };
-    await until(() => log('option').includes(`${idOf(spooled.at(-1))} Completed`), 'it comes later');
-    assert.equal(log('option-pass').split(`${idOf(passed.at(-1))} `).length > 2, true);
+    await through('option', spooled);
+    assert.ok(linesAbout(log('option-pass'), acceptedId(passed)).length > 1);
     assert.doesNotMatch(log('option') + log('option-pass'), /<= <> /);
   });
 
@@ -260,10 +227,7 @@ begin retry
 
   /** Sends the head of a large message, and gives what sends the rest. */
   async function begin(subject: string, to: readonly string[]) {
-    const talk = await smtpTalk(edges.get('stream')?.port ?? 0);
-    await talk.send('MAIL FROM:<s@in.test>\r\n');
-    for (const one of to) assert.match(await talk.send(`RCPT TO:<${one}>\r\n`), /^250/);
-    await talk.send('DATA\r\n');
+    const talk = await openMessage(edges.get('stream')?.port ?? 0, { from: 's@in.test', to });
     talk.write(letter(subject) + large.slice(0, 58 * 20_000).replaceAll('.a line', '..a line'));
     return {
       talk,
@@ -281,7 +245,7 @@ begin retry
     assert.deepEqual([copies(a, 'large'), copies(b, 'large')], [0, 0]);
     const reply = await end();
     talk.close();
-    assert.match(reply, /^250 OK id=/);
+    acceptedId([reply]);
     for (const server of [a, b]) {
       const [content, ...more] = server.contents.filter((c) => c.includes('Subject: large\r\n'));
       assert.equal(more.length, 0);
@@ -289,9 +253,9 @@ begin retry
       assert.match(text, /^Received: from /);
       assert.ok(text.endsWith(`\r\n\r\nbody\r\n${large}`), 'the content is whole');
     }
-    await until(() => log('stream').includes(`${idOf(reply)} Completed`), 'it is logged');
+    const lines = await through('stream', [reply]);
     assert.deepEqual(
-      linesOf('stream', idOf(reply)).map((l) => l.slice(0, 3)),
+      lines.map((l) => l.slice(0, 3)),
       ['>> ', '>> ', '<= ', 'Com'],
     );
   });
@@ -321,12 +285,9 @@ begin retry
     const { talk, end } = await begin('hangup', ['r@a.test', 'r@b.test']);
     const reply = await end();
     talk.close();
-    assert.match(reply, /^250 OK id=/);
+    acceptedId([reply]);
     b.script = { helo: () => extensions.all };
-    await until(
-      () => log('stream').includes(`${idOf(reply)} Completed`),
-      () => log('stream'),
-    );
+    await through('stream', [reply]);
     assert.deepEqual([copies(a, 'hangup'), copies(b, 'hangup')], [1, 1]);
     const content = b.contents.findLast((c) => c.includes('Subject: hangup\r\n'))?.toString('latin1') ?? '';
     assert.ok(content.endsWith(`\r\n\r\nbody\r\n${large}`), 'the content is whole');

@@ -4,12 +4,14 @@ import { chmodSync, chownSync, mkdirSync, readFileSync, rmSync, writeFileSync } 
 import { connect } from 'node:net';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 import { lmtpProcesses, startDovecot, type Dovecot } from '../support/dovecot.ts';
 import { startMailchute, type Mailchute } from '../support/mailchute.ts';
 import { maildirMessages } from '../support/maildir.ts';
 import { needsRoot } from '../support/peers.ts';
+import { acceptedId, completed, linesAbout } from '../support/message-log.ts';
 import { freePort, temporaryFolder, until } from '../support/process.ts';
-import { smtpTalk } from '../support/smtp-talk.ts';
+import { openMessage, smtpTalk, transact } from '../support/smtp-talk.ts';
 
 const users = ['alice', 'bob', 'carol', 'full', 'almost', 'broken', 'sender', 'pass'];
 const quotaPlugin = `mail_plugins = quota
@@ -133,48 +135,22 @@ begin retry
         }
       }
 
-      /** Gives the replies to MAIL, each RCPT and, where any was accepted, to the content, PRDR's included. */
-      async function send(
+      /** Gives the replies of {@link transact}. */
+      const send = (
         subject: string,
         to: readonly string[],
         { from = 'sender', at = port, mail = '', body = 'body\r\n' } = {},
-      ): Promise<string[]> {
-        const talk = await smtpTalk(at);
-        try {
-          const replies = [await talk.send(`MAIL FROM:<${from}@example.test>${mail}\r\n`)];
-          for (const one of to) replies.push(await talk.send(`RCPT TO:<${one}@example.test>\r\n`));
-          if (!replies.slice(1).some((r) => r.startsWith('2'))) return replies;
-          assert.match(await talk.send('DATA\r\n'), /^354/);
-          let reply = await talk.send(`${letter(subject, body)}.\r\n`);
-          if (reply.startsWith('353')) {
-            for (const _ of replies.slice(1).filter((r) => r.startsWith('2')))
-              replies.push(await talk.send(''));
-            reply = await talk.send('');
-          }
-          return [...replies, reply];
-        } finally {
-          talk.close();
-        }
-      }
+      ): Promise<string[]> =>
+        transact(at, {
+          from: `${from}@example.test`,
+          mail,
+          to: to.map((one) => `${one}@example.test`),
+          content: letter(subject, body),
+        });
 
-      const idOf = (replies: readonly string[]): string => {
-        const id = /^250 OK id=(\S+)/.exec(replies.at(-1) ?? '')?.[1];
-        assert.ok(id !== undefined, replies.join(' | '));
-        return id;
-      };
-      const linesOf = (id: string, server = edge): string[] =>
-        server
-          .mainLog()
-          .split('\n')
-          .flatMap((l) => (l.includes(` ${id} `) ? [l.slice(l.indexOf(id) + id.length + 1)] : []));
-      const through = async (replies: readonly string[], server = edge): Promise<string[]> => {
-        const id = idOf(replies);
-        await until(
-          () => linesOf(id, server).includes('Completed'),
-          () => `completed: ${linesOf(id, server).join('\n')}`,
-        );
-        return linesOf(id, server);
-      };
+      const linesOf = (id: string): string[] => linesAbout(edge.mainLog(), id);
+      const through = (replies: readonly string[], server = edge): Promise<string[]> =>
+        completed(() => server.mainLog(), replies);
       const starts = (lines: readonly string[], text: string): boolean =>
         lines.some(
           (l) =>
@@ -240,7 +216,7 @@ begin retry
 
       test('one takes it, one is put off: 250, the other comes later and once', async () => {
         const replies = await send('later', ['alice', 'broken']);
-        const id = idOf(replies);
+        const id = acceptedId(replies);
         await until(
           () => starts(linesOf(id), '== broken@example.test'),
           () => linesOf(id).join('\n'),
@@ -325,7 +301,7 @@ begin retry
           let taken = -1;
           await until(async () => {
             const before = taken;
-            await new Promise((resolve) => setTimeout(resolve, 500));
+            await pause(500);
             taken = socket.bytesWritten - socket.writableLength;
             return taken === before;
           }, 'nothing more is taken');
@@ -343,13 +319,10 @@ begin retry
       });
 
       test('Dovecot is killed in the middle of a message: it is spooled, and comes once', async () => {
-        const talk = await smtpTalk(port);
-        await talk.send('MAIL FROM:<sender@example.test>\r\n');
-        assert.match(await talk.send('RCPT TO:<bob@example.test>\r\n'), /^250/);
-        await talk.send('DATA\r\n');
+        const talk = await openMessage(port, { from: 'sender@example.test', to: ['bob@example.test'] });
         talk.write(letter('killed', mebibytes(5)));
         await until(() => lmtpProcesses(dovecot.pid).length > 0, 'it speaks');
-        await new Promise((resolve) => setTimeout(resolve, 300));
+        await pause(300);
         for (const pid of lmtpProcesses(dovecot.pid)) process.kill(pid, 'SIGKILL');
         const reply = await talk.send(`${mebibytes(2)}.\r\n`);
         talk.close();
@@ -363,7 +336,7 @@ begin retry
         const passed = await send('passed', ['alice'], { from: 'pass' });
         assert.match(passed.at(-1) ?? '', /^451 /);
         const replies = await send('waits', ['alice']);
-        idOf(replies);
+        acceptedId(replies);
         dovecot = await startStore(dovecot.lmtpPort);
         await through(replies);
         assert.deepEqual([copies('alice', 'waits'), copies('alice', 'passed')], [1, 0]);
@@ -371,10 +344,7 @@ begin retry
 
       test('Dovecot stops between RCPT and the end: the same', async () => {
         for (const from of [link === 'tcp' ? 'sender' : 'pass']) {
-          const talk = await smtpTalk(port);
-          await talk.send(`MAIL FROM:<${from}@example.test>\r\n`);
-          assert.match(await talk.send('RCPT TO:<alice@example.test>\r\n'), /^250/);
-          await talk.send('DATA\r\n');
+          const talk = await openMessage(port, { from: `${from}@example.test`, to: ['alice@example.test'] });
           await dovecot.stop();
           const reply = await talk.send(`${letter(`stops ${from}`)}.\r\n`);
           talk.close();

@@ -5,9 +5,10 @@ import { createServer } from 'node:net';
 import path from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
 import { restartMailchute, startMailchute, type Mailchute } from '../support/mailchute.ts';
+import { acceptedId, completed } from '../support/message-log.ts';
 import { freePort, temporaryFolder, until } from '../support/process.ts';
 import { extensions, type ScriptedServer, startScriptedServer } from '../support/scripted-server.ts';
-import { smtpTalk } from '../support/smtp-talk.ts';
+import { openMessage, transact } from '../support/smtp-talk.ts';
 
 const letter = (subject: string): string =>
   `From: <s@in.test>\r\nTo: <r@a.test>\r\nSubject: ${subject}\r\n\r\nbody\r\n`;
@@ -198,49 +199,19 @@ begin retry
     smtp.script = { protocol: 'smtp' };
   });
 
-  /** Gives the replies to MAIL, each RCPT and, where any was accepted, to the content, PRDR's included. */
-  async function send(
+  /** Gives the replies of {@link transact}. */
+  const send = (
     name: string,
     subject: string,
     to: readonly string[],
     { mail = '', content = letter(subject) } = {},
-  ): Promise<string[]> {
-    const talk = await smtpTalk(edges.get(name)?.port ?? 0);
-    try {
-      const replies = [await talk.send(`MAIL FROM:<s@in.test>${mail}\r\n`)];
-      for (const one of to) replies.push(await talk.send(`RCPT TO:<${one}>\r\n`));
-      if (!replies.slice(1).some((r) => r.startsWith('2'))) return replies;
-      assert.match(await talk.send('DATA\r\n'), /^354/);
-      let reply = await talk.send(`${content}.\r\n`);
-      if (reply.startsWith('353')) {
-        for (const _ of replies.slice(1).filter((r) => r.startsWith('2'))) replies.push(await talk.send(''));
-        reply = await talk.send('');
-      }
-      return [...replies, reply];
-    } finally {
-      talk.close();
-    }
-  }
+  ): Promise<string[]> => transact(portTo(name), { from: 's@in.test', mail, to, content });
 
+  const portTo = (name: string): number => edges.get(name)?.port ?? 0;
   const log = (name: string): string => edges.get(name)?.edge.mainLog() ?? '';
-  const idOf = (replies: readonly string[]): string => {
-    const id = /^250 OK id=(\S+)/.exec(replies.at(-1) ?? '')?.[1];
-    assert.ok(id !== undefined, replies.join(' | '));
-    return id;
-  };
   /** Waits until the message is through; gives its lines from their sign on. */
-  const through = async (name: string, replies: readonly string[]): Promise<string[]> => {
-    const id = idOf(replies);
-    const lines = (): string[] =>
-      log(name)
-        .split('\n')
-        .flatMap((l) => (l.includes(` ${id} `) ? [l.slice(l.indexOf(id) + id.length + 1)] : []));
-    await until(
-      () => lines().includes('Completed'),
-      () => `completed: ${lines().join('\n')}`,
-    );
-    return lines();
-  };
+  const through = (name: string, replies: readonly string[]): Promise<string[]> =>
+    completed(() => log(name), replies);
   const copies = (server: ScriptedServer, subject: string): number =>
     server.contents.filter((c) => headOf(c).split('\r\n').includes(`Subject: ${subject}`)).length;
   const headOf = (c: Buffer): string => c.subarray(0, 2000).toString('latin1').split('\r\n\r\n')[0] ?? '';
@@ -272,7 +243,7 @@ begin retry
   test('a list of which one has it and another is put off: no 451 with defer=pass, since somebody has it', async () => {
     b.script = refusing('450 4.2.0 later\r\n');
     const replies = await send('pass', 'part-later', ['x@list.test']);
-    idOf(replies);
+    acceptedId(replies);
     b.script = { helo: () => extensions.all };
     await through('pass', replies);
     assert.equal(copies(a, 'part-later'), 1);
@@ -308,7 +279,7 @@ begin retry
       const replies = await send('short', subject, ['r@a.test', 's@a.test'], {
         content: letter(subject) + what,
       });
-      idOf(replies);
+      acceptedId(replies);
       a.script = { helo: () => extensions.all };
       const lines = await through('short', replies);
       assert.ok(
@@ -364,7 +335,7 @@ begin retry
     b.script = refusing('550 5.7.1 policy\r\n');
     const replies = await send('spool', 'prdr-down', ['q@b.test', 'x@held.test'], { mail: ' PRDR' });
     assert.deepEqual(replies.slice(3, 5), ['550 5.7.1 policy', '250 2.1.5 Accepted']);
-    const id = idOf(replies);
+    const id = acceptedId(replies);
     await until(() => log('spool').includes(`${id} ** q@b.test`), 'the refusal is logged');
     await until(() => log('spool').includes(`${id} == x@held.test`), 'the other is held');
     assert.ok(!log('spool').includes(`${id} == q@b.test`));
@@ -376,7 +347,7 @@ begin retry
     const discarded = await send('spool', 'discarded', ['nobody.asked@a.test']);
     assert.match(discarded[1] ?? '', /^250/);
     for (const local of ['queued', 'frozen']) {
-      const id = idOf(await send('pass', local, [`${local}@a.test`]));
+      const id = acceptedId(await send('pass', local, [`${local}@a.test`]));
       await until(() => log('pass').includes(`${id} <= `), 'it is in the spool');
       assert.equal(copies(a, local), 0);
     }
@@ -395,12 +366,12 @@ begin retry
     await a.hangUp();
     const replies = await send('spool', 'sized', ['r@a.test'], { mail: ' SIZE=350000' });
     assert.match(replies[1] ?? '', /^55[02][- ].*\n?.*no room for that/);
-    idOf(await send('spool', 'sized', ['r@a.test'], { mail: ' SIZE=1000' }));
+    acceptedId(await send('spool', 'sized', ['r@a.test'], { mail: ' SIZE=1000' }));
   });
 
   test('nobody is there: 451 or the spool, also when that is known already', async () => {
     for (let i = 0; i < 2; i++) {
-      idOf(await send('spool', `down${i}`, ['r@down.test']));
+      acceptedId(await send('spool', `down${i}`, ['r@down.test']));
       const passed = await send('pass', `down${i}`, ['r@down.test']);
       assert.match(passed.at(-1) ?? '', /^451 /);
     }
@@ -433,10 +404,7 @@ begin retry
 
   /** Sends the head and the first half of a large letter. */
   async function begin(name: string, subject: string, to: string) {
-    const talk = await smtpTalk(edges.get(name)?.port ?? 0);
-    await talk.send('MAIL FROM:<s@in.test>\r\n');
-    assert.match(await talk.send(`RCPT TO:<${to}>\r\n`), /^250/);
-    await talk.send('DATA\r\n');
+    const talk = await openMessage(portTo(name), { from: 's@in.test', to: [to] });
     talk.write(letter(subject) + large);
     return talk;
   }
@@ -484,7 +452,7 @@ begin retry
       lines.join('\n'),
     );
     assert.equal(copies(a, 'reloaded'), 1);
-    idOf(await send('spool', 'after reload', ['r@a.test']));
+    acceptedId(await send('spool', 'after reload', ['r@a.test']));
   });
 
   test('a header section that is too large: refused, and no server sees any of it', async () => {
@@ -511,10 +479,7 @@ begin retry
         helo: () => extensions.all,
         rcpt: (_, i) => (i === 0 && hung ? hanging : '250 2.1.5 ok\r\n'),
       };
-      const talk = await smtpTalk(edges.get('spool')?.port ?? 0);
-      await talk.send('MAIL FROM:<s@in.test>\r\n');
-      assert.match(await talk.send('RCPT TO:<r@a.test>\r\n'), /^250/);
-      await talk.send('DATA\r\n');
+      const talk = await openMessage(portTo('spool'), { from: 's@in.test', to: ['r@a.test'] });
       hung = true;
       const rcpts = a.commands.length;
       talk.write(letter(subject) + large);
@@ -570,15 +535,12 @@ begin retry
   test('a stop while a store hangs after the final dot: the sender hears 250, and it comes after the next start', async () => {
     a.script = { helo: () => extensions.all, content: () => hanging };
     const { edge, port } = edges.get('pass') ?? { edge: undefined, port: 0 };
-    const talk = await smtpTalk(port);
-    await talk.send('MAIL FROM:<s@in.test>\r\n');
-    await talk.send('RCPT TO:<r@a.test>\r\n');
-    await talk.send('DATA\r\n');
+    const talk = await openMessage(port, { from: 's@in.test', to: ['r@a.test'] });
     const reply = talk.send(`${letter('stopped')}.\r\n`);
     await until(() => a.contents.some((c) => c.includes('Subject: stopped')), 'the store has it');
     edge?.running.kill('SIGTERM');
     const said = await reply;
-    idOf([said]);
+    acceptedId([said]);
     talk.close();
     await edge?.running.ended;
     a.script = { helo: () => extensions.all };

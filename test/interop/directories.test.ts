@@ -1,6 +1,6 @@
 // Directories against real servers: the contract of all drivers, connections that end, servers that are silent, TLS.
 import assert from 'node:assert/strict';
-import { after, test } from 'node:test';
+import { test } from 'node:test';
 import { directoryContract, nameOf } from '../../src/directory/contract.ts';
 import { ldapUsers, type LdapUsersOptions } from '../../src/directory/drivers/ldap.ts';
 import { readLdapAttributes } from '../../src/directory/drivers/ldap-attributes.ts';
@@ -11,26 +11,15 @@ import { sqlUsers } from '../../src/directory/drivers/sql.ts';
 import type { UserSource } from '../../src/directory/user-source.ts';
 import { readVariables } from '../../src/directory/variables.ts';
 import {
+  type Database,
   postgresProgram,
+  startedOnce,
   startMariadb,
   startPostgres,
   startSlapd,
-  type Database,
 } from '../support/databases.ts';
 import { needs } from '../support/peers.ts';
 import { startProxy, type Proxy } from '../support/tcp-proxy.ts';
-
-const running: Database[] = [];
-after(() => Promise.all(running.map((d) => d.stop())));
-
-function once<T extends Database>(start: () => Promise<T>): () => Promise<T> {
-  let started: Promise<T> | undefined;
-  return () =>
-    (started ??= start().then((d) => {
-      running.push(d);
-      return d;
-    }));
-}
 
 const table = [
   'create table users(name varchar(50), home varchar(50), uid int, gid int, quota_rule varchar(50))',
@@ -77,9 +66,9 @@ cn: Hidden
 sn: H
 `;
 
-const postgres = once(() => startPostgres(table));
-const mariadb = once(() => startMariadb(table));
-const slapd = once(() => startSlapd(ldif));
+const postgres = startedOnce(() => startPostgres(table));
+const mariadb = startedOnce(() => startMariadb(table));
+const slapd = startedOnce(() => startSlapd(ldif));
 
 const limits = { timeoutMs: 1500, maxConnections: 4 };
 

@@ -5,6 +5,7 @@ import path from 'node:path';
 import { chmodSync, existsSync, readFileSync } from 'node:fs';
 import { after, suite, test } from 'node:test';
 import { freePort, temporaryFolder, until } from '../support/process.ts';
+import { replyReader } from '../support/reply-reader.ts';
 import { startExim } from '../support/exim.ts';
 import { startMailchute } from '../support/mailchute.ts';
 import { needs } from '../support/peers.ts';
@@ -88,41 +89,18 @@ const dialogues: readonly Dialogue[] = [
 /** Runs one dialogue; resolves when the connection is closed. */
 async function run(port: number, dialogue: Dialogue): Promise<void> {
   const socket = connect({ host: '127.0.0.1', port, noDelay: true });
-  socket.setEncoding('latin1');
-  let replies = 0;
-  let heard = '';
-  let over = false;
-  let wake = (): void => undefined;
-  const closed = new Promise<void>((resolve) => socket.on('close', () => resolve()));
-  socket.on('data', (chunk: string) => {
-    heard += chunk;
-    replies += chunk.match(/^\d{3}(?: |\r)/gm)?.length ?? 0;
-    wake();
-  });
-  socket.on('error', () => wake());
-  void closed.then(() => {
-    over = true;
-    wake();
-  });
-  socket.setTimeout(20_000, () => socket.destroy());
-  const reply = async (count: number): Promise<void> => {
-    while (replies < count) {
-      if (over) throw new Error(`closed after ${heard}`);
-      await new Promise<void>((resolve) => {
-        wake = resolve;
-      });
-    }
+  const replies = replyReader(socket);
+  const heard = async (count: number): Promise<void> => {
+    for (let i = 0; i < count; i++) if ((await replies.next()) === undefined) throw replies.fault();
   };
-  let expected = 1;
-  await reply(expected);
+  await heard(1);
   for (const group of dialogue) {
     if (group.length === 0) break;
     socket.write(group.map((c) => `${c}\r\n`).join(''), 'latin1');
-    expected += group.length;
-    await reply(expected);
+    await heard(group.length);
   }
   socket.end();
-  await closed;
+  await replies.ended();
 }
 
 const main = `acl_smtp_rcpt = r

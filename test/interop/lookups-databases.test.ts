@@ -16,6 +16,7 @@ import { lookupContract } from '../../src/lookup/contract.ts';
 import { createLookups } from '../../src/lookup/lookups.ts';
 import {
   postgresProgram,
+  startedOnce,
   startMariadb,
   startPostgres,
   startRedis,
@@ -28,23 +29,12 @@ import { startProxy } from '../support/tcp-proxy.ts';
 import { needs } from '../support/peers.ts';
 import { runToEnd, temporaryFolder } from '../support/process.ts';
 
-const running: Database[] = [];
-after(() => Promise.all(running.map((d) => d.stop())));
-
-/** Starts a server at the first call, and stops it at the end. */
-function once<T extends Database>(start: () => Promise<T>): () => Promise<T> {
-  let started: Promise<T> | undefined;
-  return () =>
-    (started ??= start().then((d) => {
-      running.push(d);
-      return d;
-    }));
-}
-
-const postgres = once(() => startPostgres(table));
-const mariadb = once(() => startMariadb(table));
-const slapd = once(() => startSlapd(ldif));
-const redis = once(() => startRedis(''));
+const postgres = startedOnce(() => startPostgres(table));
+const mariadb = startedOnce(() => startMariadb(table));
+const slapd = startedOnce(() => startSlapd(ldif));
+const redis = startedOnce(() => startRedis(''));
+const postgresTls = startedOnce(() => startPostgres(table, true));
+const closedRedis = startedOnce(() => startRedis('password'));
 
 /** Names of places in questions: ports and sockets that are known only once the servers run. */
 type Places = Readonly<Record<string, string>>;
@@ -290,44 +280,21 @@ comparison(
 );
 
 const nothing = (): void => undefined;
-lookupContract(
-  'pgsql',
-  async () => {
-    const { port } = await postgres();
-    const driver = createPgsql([`127.0.0.1:${port}/mail/mail/secret`]);
-    const present = { key: "select name from users where id='d'", value: 'caf\xc3\xa9' };
-    return {
-      subject: {
-        driver,
-        file: '',
-        present,
-        absent: "select name from users where id='zz'",
-        deferred: 'nonsense',
-      },
-      close: nothing,
-    };
-  },
-  needs(postgresProgram('initdb')),
-);
-lookupContract(
-  'mysql',
-  async () => {
-    const { port } = await mariadb();
-    const driver = createMysql([`127.0.0.1:${port}/mail/mail/secret`]);
-    const present = { key: "select name from users where id='d'", value: 'caf\xc3\xa9' };
-    return {
-      subject: {
-        driver,
-        file: '',
-        present,
-        absent: "select name from users where id='zz'",
-        deferred: 'nonsense',
-      },
-      close: nothing,
-    };
-  },
-  needs(...mariadbPrograms),
-);
+for (const [type, server, create, programs] of [
+  ['pgsql', postgres, createPgsql, [postgresProgram('initdb')]],
+  ['mysql', mariadb, createMysql, mariadbPrograms],
+] as const)
+  lookupContract(
+    type,
+    async () => {
+      const { port } = await server();
+      const driver = create([`127.0.0.1:${port}/mail/mail/secret`]);
+      const present = { key: "select name from users where id='d'", value: 'caf\xc3\xa9' };
+      const absent = "select name from users where id='zz'";
+      return { subject: { driver, file: '', present, absent, deferred: 'nonsense' }, close: nothing };
+    },
+    needs(...programs),
+  );
 for (const [i, type] of ['ldap', 'ldapdn', 'ldapm'].entries())
   lookupContract(
     type,
@@ -408,8 +375,7 @@ suite('connections that broke are made anew', {
 test('pgsql over TLS where the server wants it', {
   skip: needs(postgresProgram('initdb'), 'openssl'),
 }, async () => {
-  const server = await startPostgres(table, true);
-  running.push(server);
+  const server = await postgresTls();
   const driver = createPgsql([`127.0.0.1:${server.port}/mail/mail/secret`]);
   const query = 'select ssl from pg_stat_ssl where pid = pg_backend_pid()';
   assert.deepEqual(await driver.find('', query, []), { kind: 'found', value: 't' });
@@ -441,8 +407,7 @@ suite('redis lookups in the real Redis', { skip: needs('redis-server') }, () => 
   let closed: Database;
   before(async () => {
     server = await redis();
-    closed = await startRedis('password');
-    running.push(closed);
+    closed = await closedRedis();
   });
 
   test('replies of every kind', async () => {

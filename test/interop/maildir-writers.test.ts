@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { chmodSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 import { detailFilter } from '../../src/store/detail-filter.ts';
 import { startDovecot } from '../support/dovecot.ts';
 import { openImap } from '../support/imap.ts';
@@ -87,8 +88,7 @@ test('four writers, two readers that move and expunge, new folders meanwhile', {
   await ours.stop();
 
   async function waitForFolder(name: string): Promise<void> {
-    while (writing && !readdirSync(path.join(dovecot.mail, 'alice')).includes(`.${name}`))
-      await new Promise((resolve) => setTimeout(resolve, 20));
+    while (writing && !readdirSync(path.join(dovecot.mail, 'alice')).includes(`.${name}`)) await pause(20);
   }
 
   const folders = (await dovecot.doveadm('mailbox', 'list', '-u', 'alice')).trim().split('\n');

@@ -9,6 +9,7 @@ import { startMailchute } from '../support/mailchute.ts';
 import { needs } from '../support/peers.ts';
 import { startScriptedServer } from '../support/scripted-server.ts';
 import { freePort, temporaryFolder, until } from '../support/process.ts';
+import { replyReader } from '../support/reply-reader.ts';
 
 const folder = temporaryFolder('reception-options');
 // Exim writes its logs as its own user.
@@ -207,48 +208,21 @@ const cases: readonly Case[] = [
 /** Replies with their continuation lines, one text each; ends early where the server closes. */
 async function talk(port: number, lines: readonly string[]): Promise<string[]> {
   const socket = connect({ host: '127.0.0.1', port, noDelay: true });
-  socket.setEncoding('latin1');
-  socket.setTimeout(20_000, () => socket.destroy());
+  const reader = replyReader(socket);
   const replies: string[] = [];
-  let text = '';
-  let over = false;
-  let wake = (): void => undefined;
-  socket.on('data', (chunk: string) => {
-    text += chunk;
-    wake();
-  });
-  socket.on('error', () => undefined);
-  socket.on('close', () => {
-    over = true;
-    wake();
-  });
-  const reply = async (): Promise<boolean> => {
-    for (;;) {
-      const m = /^(?:\d{3}-.*\r\n)*\d{3}(?: .*)?\r\n/.exec(text);
-      if (m !== null) {
-        text = text.slice(m[0].length);
-        replies.push(m[0]);
-        return true;
-      }
-      if (over) return false;
-      await new Promise<void>((resolve) => {
-        wake = resolve;
-      });
-    }
-  };
-  if (await reply())
-    for (const line of lines) {
-      socket.write(`${line}\r\n`, 'latin1');
-      if (!(await reply())) break;
-    }
+  for (const line of [undefined, ...lines]) {
+    if (line !== undefined) socket.write(`${line}\r\n`, 'latin1');
+    const reply = await reader.next();
+    if (reply === undefined) break;
+    replies.push(comparable(reply));
+  }
   socket.end();
-  return replies.map((r) => comparable(r));
+  return replies;
 }
 
 /** Without what is meant to differ: the statuses of RFC 3463, extensions, our banner. */
 function comparable(reply: string): string {
-  return reply
-    .replaceAll('\r\n', '\n')
+  return `${reply}\n`
     .replace(/^(\d{3}[ -])[245]\.\d\.\d /gm, '$1')
     .replace(
       /^250[ -](?:8BITMIME|ENHANCEDSTATUSCODES|CHUNKING|PIPE_?CONNECT|X_PIPE_CONNECT|PRDR|SMTPUTF8|HELP|SIZE.*)\n/gm,

@@ -1,55 +1,18 @@
 // The same transfer handed over twice: our store answers as before and stores one copy, also after it was killed in between.
 import assert from 'node:assert/strict';
 import { mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
-import { connect } from 'node:net';
 import path from 'node:path';
 import { describe, test } from 'node:test';
 import { openMaildirStore } from '../../src/store/drivers/maildir/maildir.ts';
 import { openLmdbJournal } from '../../src/store/drivers/journal/lmdb-journal.ts';
 import { createTransfers, recoverTransfers } from '../../src/store/transfers.ts';
+import { lmtpTalk } from '../support/lmtp-talk.ts';
 import { freePort, start, temporaryFolder } from '../support/process.ts';
 import { root } from '../support/mailchute.ts';
 
 const program = path.join(root, 'bin/mailchute');
 
-interface Session {
-  send(text: string, replies: number): Promise<string[]>;
-  destroy(): void;
-}
-
-async function lmtp(port: number): Promise<Session> {
-  const socket = connect({ host: '127.0.0.1', port });
-  let text = '';
-  let wake: () => void = () => undefined;
-  socket.on('data', (d) => {
-    text += d.toString('latin1');
-    wake();
-  });
-  socket.on('error', () => undefined);
-  const send = async (out: string, replies: number): Promise<string[]> => {
-    socket.write(out, 'latin1');
-    const deadline = Date.now() + 10_000;
-    for (;;) {
-      const lines = text.split('\r\n').filter((l) => /^\d{3}(?: |$)/.test(l));
-      if (lines.length >= replies && text.endsWith('\r\n')) {
-        text = '';
-        return lines;
-      }
-      if (Date.now() > deadline) throw new Error(`no reply: ${text}`);
-      await Promise.race([
-        new Promise<void>((resolve) => {
-          wake = resolve;
-        }),
-        new Promise((resolve) => setTimeout(resolve, 100)),
-      ]);
-    }
-  };
-  await send('', 1);
-  await send('LHLO client.test\r\n', 1);
-  return { send, destroy: () => socket.destroy() };
-}
-
-const message = 'Subject: once\r\n\r\nbody\r\n.\r\n';
+const message = 'Subject: once\r\n\r\nbody\r\n';
 
 describe('transfers', () => {
   test('a repeat is answered as before, after a restart too; another recipient, message or number is not one', async (t) => {
@@ -88,11 +51,12 @@ boxes:
     let store = await startStore();
     t.after(() => store.stop());
     const handOver = async (transfer: string, rcpts: readonly string[]): Promise<string[]> => {
-      const session = await lmtp(port);
-      const envelope = `MAIL FROM:<> XTRANSFER=${transfer}\r\n${rcpts.map((r) => `RCPT TO:${r}\r\n`).join('')}DATA\r\n`;
-      await session.send(envelope, rcpts.length + 2);
-      const replies = await session.send(message, rcpts.length);
-      session.destroy();
+      await using talk = await lmtpTalk({ kind: 'tcp', host: '127.0.0.1', port });
+      await talk.say(`MAIL FROM:<> XTRANSFER=${transfer}`);
+      for (const rcpt of rcpts) await talk.say(`RCPT TO:${rcpt}`);
+      await talk.say('DATA');
+      const replies = await talk.say(`${message}.`, rcpts.length);
+      assert.equal(replies.length, rcpts.length);
       return replies;
     };
     const first = await handOver('spool.1', ['<alice@a.test> XTRANSFER=0', '<bob@a.test> XTRANSFER=1']);

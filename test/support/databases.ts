@@ -1,6 +1,7 @@
 // Real database servers on loopback and UNIX sockets, in temporary folders, stopped by pid. Never as system services.
 import { chmodSync, chownSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { after } from 'node:test';
 import { findProgram } from './peers.ts';
 import { freePort, runToEnd, start, temporaryFolder, type Running, type StartOptions } from './process.ts';
 
@@ -9,6 +10,13 @@ export interface Database {
   /** Path of its UNIX socket. */
   readonly socket: string;
   stop(): Promise<void>;
+}
+
+/** Gives what starts the server at its first call; it is stopped after the tests of the file. */
+export function startedOnce<T extends Database>(startIt: () => Promise<T>): () => Promise<T> {
+  let started: Promise<T> | undefined;
+  after(async () => (await started)?.stop());
+  return () => (started ??= startIt());
 }
 
 /** Servers that refuse to run as root run as this user then. */

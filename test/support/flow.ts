@@ -1,5 +1,6 @@
 // Mail that flows without pause from a few senders, and the account of what must have come of it.
 import assert from 'node:assert/strict';
+import { setTimeout as pause } from 'node:timers/promises';
 import { type Address, isSyntaxError, parseAddress } from '../../src/mail/address.ts';
 import { replySummary } from '../../src/mail/reply.ts';
 import { createSmtpPool } from '../../src/smtp/client/pool.ts';
@@ -27,8 +28,6 @@ export interface Flow {
   stop(): Promise<Told>;
 }
 
-const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
-
 /**
  * Sends letters to `users` of example.test by SMTP from `lanes` senders at a time; even lanes keep their connection, odd
  * lanes make one for each letter. A letter that found no server is tried again; `most` letters at most, then it ends.
@@ -51,7 +50,7 @@ export function startFlow(
       const subject = `${name}-${left--}`;
       const kind = await sendOne(pool, subject);
       if (kind !== undefined) told[kind].push(subject);
-      await wait(20);
+      await pause(20);
     }
     await pool.close();
   }
@@ -76,7 +75,7 @@ export function startFlow(
         { connectTimeoutMs: 10_000, commandTimeoutMs: 10_000, finalTimeoutMs: 10_000 },
       );
       if (sent.kind === 'no-session') {
-        await wait(5);
+        await pause(5);
         continue;
       }
       const results = sent.result.recipients;

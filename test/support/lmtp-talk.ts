@@ -1,6 +1,7 @@
 // An LMTP client of the tests' own: commands as they stand, replies as text.
 import { connect, type NetConnectOpts } from 'node:net';
 import type { Endpoint } from '../../src/mail/endpoint.ts';
+import { replyReader } from './reply-reader.ts';
 
 export interface LmtpTalk extends AsyncDisposable {
   /** Sends a line and gives so many replies (line ends LF), or what came before the server closed. */
@@ -33,41 +34,15 @@ export async function lmtpTalk(where: Endpoint | string, lhlo = 'client.test'): 
   const to: NetConnectOpts =
     endpoint.kind === 'unix' ? { path: endpoint.path } : { host: endpoint.host, port: endpoint.port };
   const socket = connect({ ...to, noDelay: true });
-  socket.setEncoding('latin1');
-  let text = '';
-  let over = false;
-  let wake = (): void => undefined;
-  socket.on('data', (chunk: string) => {
-    text += chunk;
-    wake();
-  });
-  socket.on('error', () => undefined);
-  const closed = new Promise<void>((resolve) => {
-    socket.on('close', () => {
-      over = true;
-      wake();
-      resolve();
-    });
-  });
+  const reader = replyReader(socket, deadlineMs);
   async function replies(count: number): Promise<string[]> {
     const got: string[] = [];
-    const timer = setTimeout(() => socket.destroy(), deadlineMs);
-    try {
-      while (got.length < count) {
-        const m = /^(?:\d{3}-.*\r\n)*\d{3}(?: .*)?\r\n/.exec(text);
-        if (m !== null) {
-          text = text.slice(m[0].length);
-          got.push(m[0].replaceAll('\r\n', '\n').trimEnd());
-        } else if (over) break;
-        else
-          await new Promise<void>((resolve) => {
-            wake = resolve;
-          });
-      }
-      return got;
-    } finally {
-      clearTimeout(timer);
+    while (got.length < count) {
+      const reply = await reader.next();
+      if (reply === undefined) break;
+      got.push(reply);
     }
+    return got;
   }
   const say = (line: string, count = 1): Promise<string[]> => {
     socket.write(`${line}\r\n`, 'latin1');
@@ -75,7 +50,7 @@ export async function lmtpTalk(where: Endpoint | string, lhlo = 'client.test'): 
   };
   const close = async (): Promise<void> => {
     socket.destroy();
-    await closed;
+    await reader.ended();
   };
   await replies(1);
   await say(`LHLO ${lhlo}`);

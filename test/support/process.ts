@@ -4,6 +4,7 @@ import { createServer } from 'node:net';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 
 export interface Running {
   readonly pid: number;
@@ -147,6 +148,6 @@ export async function until<T>(
       throw new Error(
         `gave up after ${timeoutMs} ms waiting until ${typeof what === 'string' ? what : what()}`,
       );
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await pause(20);
   }
 }

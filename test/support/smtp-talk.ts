@@ -1,5 +1,7 @@
 // An SMTP client of the tests' own: one command, one reply, as text.
+import assert from 'node:assert/strict';
 import { connect } from 'node:net';
+import { replyReader } from './reply-reader.ts';
 
 export interface SmtpTalk {
   /** Sends octets (latin1) as they stand and gives the whole reply, line ends LF, without the last. */
@@ -9,43 +11,14 @@ export interface SmtpTalk {
   close(): void;
 }
 
-const deadlineMs = 20_000;
-
 /** Connects to a port of 127.0.0.1, reads the greeting and says EHLO. Rejects where the peer closes or is silent for 20 s. */
 export async function smtpTalk(port: number): Promise<SmtpTalk> {
   const socket = connect({ host: '127.0.0.1', port, noDelay: true });
-  socket.setEncoding('latin1');
-  let text = '';
-  let wake = (): void => undefined;
-  let over: Error | undefined;
-  socket.on('data', (chunk: string) => {
-    text += chunk;
-    wake();
-  });
-  socket.on('error', (error) => {
-    over = error;
-  });
-  socket.on('close', () => {
-    over ??= new Error(`closed after: ${text}`);
-    wake();
-  });
+  const replies = replyReader(socket);
   const reply = async (): Promise<string> => {
-    const timer = setTimeout(() => socket.destroy(new Error(`no reply in ${deadlineMs} ms`)), deadlineMs);
-    try {
-      for (;;) {
-        const m = /^(?:\d{3}-.*\r\n)*\d{3}(?: .*)?\r\n/.exec(text);
-        if (m !== null) {
-          text = text.slice(m[0].length);
-          return m[0].replaceAll('\r\n', '\n').trimEnd();
-        }
-        if (over !== undefined) throw over;
-        await new Promise<void>((resolve) => {
-          wake = resolve;
-        });
-      }
-    } finally {
-      clearTimeout(timer);
-    }
+    const said = await replies.next();
+    if (said === undefined) throw replies.fault();
+    return said;
   };
   await reply();
   const talk: SmtpTalk = {
@@ -83,6 +56,48 @@ export async function submit(
     }
     const reply = await talk.send(`${letter.content}.\r\n`);
     return { reply, to: '.', id: /^250 OK id=(\S+)/.exec(reply)?.[1] ?? '' };
+  } finally {
+    talk.close();
+  }
+}
+
+export interface Envelope {
+  readonly from: string;
+  /** Parameters of MAIL, after a space. */
+  readonly mail?: string;
+  readonly to: readonly string[];
+}
+
+/** Opens a message of which each recipient is accepted: the content is to follow. */
+export async function openMessage(port: number, { from, mail = '', to }: Envelope): Promise<SmtpTalk> {
+  const talk = await smtpTalk(port);
+  assert.match(await talk.send(`MAIL FROM:<${from}>${mail}\r\n`), /^250/);
+  for (const one of to) assert.match(await talk.send(`RCPT TO:<${one}>\r\n`), /^250/);
+  assert.match(await talk.send('DATA\r\n'), /^354/);
+  return talk;
+}
+
+/**
+ * Sends one message, line ends CRLF and no dot at a line start, to those who are accepted. Gives the replies to MAIL, each RCPT
+ * and, where any was accepted, to the content: with PRDR one each first (Exim's PRDR, after a 353).
+ */
+export async function transact(
+  port: number,
+  { from, mail = '', to, content }: Envelope & { readonly content: string },
+): Promise<string[]> {
+  const talk = await smtpTalk(port);
+  try {
+    const replies = [await talk.send(`MAIL FROM:<${from}>${mail}\r\n`)];
+    for (const one of to) replies.push(await talk.send(`RCPT TO:<${one}>\r\n`));
+    const accepted = replies.slice(1).filter((r) => r.startsWith('2'));
+    if (accepted.length === 0) return replies;
+    assert.match(await talk.send('DATA\r\n'), /^354/);
+    let reply = await talk.send(`${content}.\r\n`);
+    if (reply.startsWith('353')) {
+      for (const _ of accepted) replies.push(await talk.send(''));
+      reply = await talk.send('');
+    }
+    return [...replies, reply];
   } finally {
     talk.close();
   }

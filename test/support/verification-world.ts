@@ -5,6 +5,7 @@ import path from 'node:path';
 import { startExim, type Exim } from './exim.ts';
 import { type Mailchute, startMailchute } from './mailchute.ts';
 import { freePort } from './process.ts';
+import { replyReader } from './reply-reader.ts';
 import { type Script, type ScriptedServer, startScriptedServer } from './scripted-server.ts';
 
 /** What one edge did in one dialogue. */
@@ -234,48 +235,18 @@ function questions(commands: readonly string[]): string[] {
   });
 }
 
-const deadlineMs = 20_000;
-
 async function dialogue(port: number, helo: string, commands: readonly string[]): Promise<string[]> {
   const socket = connect({ host: '127.0.0.1', port, noDelay: true });
-  let text = '';
-  let over = false;
-  let wake = (): void => undefined;
-  socket.setEncoding('latin1');
-  socket.setTimeout(deadlineMs, () => socket.destroy());
-  socket.on('data', (chunk: string) => {
-    text += chunk;
-    wake();
-  });
-  socket.on('error', () => undefined);
-  socket.on('close', () => {
-    over = true;
-    wake();
-  });
-  const more = (): Promise<void> =>
-    new Promise((resolve) => {
-      wake = resolve;
-    });
-  const reply = async (): Promise<string> => {
-    for (;;) {
-      const m = /^(?:\d{3}-.*\r\n)*\d{3}(?: .*)?\r\n/.exec(text);
-      if (m !== null) {
-        text = text.slice(m[0].length);
-        return m[0].trimEnd().replaceAll('\r\n', ' | ');
-      }
-      if (over) return 'closed';
-      await more();
-    }
-  };
+  const replies = replyReader(socket);
   const seen: string[] = [];
   try {
-    await reply();
+    await replies.next();
     for (const command of [`EHLO ${helo}`, ...commands, 'QUIT']) {
       socket.write(`${command}\r\n`, 'latin1');
-      const said = await reply();
+      const said = (await replies.next())?.replaceAll('\n', ' | ') ?? 'closed';
       if (!/^(?:EHLO|MAIL|DATA|QUIT)/.test(command)) seen.push(`${command.split('\r\n')[0]} => ${said}`);
     }
-    while (!over) await more();
+    await replies.ended();
   } finally {
     socket.destroy();
   }

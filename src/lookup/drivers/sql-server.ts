@@ -1,23 +1,42 @@
-/** What pgsql and mysql share: a query goes to one server after the other, by a package that is loaded when it is needed. */
+/** What pgsql and mysql share: a query goes to one server after the other. */
 import type { DriverAnswer, LookupDriver } from '../lookup.ts';
-import { messageOf, textOf } from './octets.ts';
-import type { Loaded } from './optional-package.ts';
-import { askServers, chooseServers, LateAnswer, type ServerAnswer, type ServerList } from './servers.ts';
+import { textOf } from './octets.ts';
+import {
+  askServers,
+  chooseServers,
+  type ServerAnswer,
+  type ServerLimits,
+  type ServerList,
+} from './servers.ts';
 import { keepsSelects } from './sql-keep.ts';
+import { askPool, type SqlPools } from './sql-pools.ts';
 
-/**
- * @param load the package
- * @param use called with it before each question
- * @param ask sends a query, in text, to one server
- */
-export function createSqlServerLookup<M>(
+/** @param send sends a query, in text, on a connection */
+export function createSqlServerLookup<M, C>(
   type: string,
   list: ServerList,
-  load: () => Promise<Loaded<M>>,
-  use: (module: M) => void,
-  ask: (server: string, query: string) => Promise<ServerAnswer>,
-  close: () => void,
+  pools: SqlPools<M, C>,
+  limits: ServerLimits,
+  send: (connection: C, query: string) => Promise<DriverAnswer>,
 ): LookupDriver {
+  const ask = async (server: string, query: string): Promise<ServerAnswer> => {
+    const said = await askPool(pools, server, (connection) => send(connection, query), limits.queryTimeoutMs);
+    switch (said.kind) {
+      case 'result':
+        return said.result;
+      case 'unusable':
+        return said;
+      case 'refused':
+        return { kind: 'defer', reason: said.reason };
+      case 'unreached':
+        return { kind: 'next', reason: said.reason };
+      case 'broken':
+        // What may have changed data is not sent again.
+        return keepsSelects(query) === 0
+          ? { kind: 'defer', reason: said.reason }
+          : { kind: 'next', reason: said.reason, broken: !said.late };
+    }
+  };
   return {
     type,
     style: 'query',
@@ -28,18 +47,8 @@ export function createSqlServerLookup<M>(
       if (typeof chosen === 'string') return { kind: 'defer', reason: chosen };
       const query = textOf(chosen.query);
       if (query === undefined) return { kind: 'defer', reason: `${list.name}: the query is not UTF-8` };
-      const loaded = await load();
-      if (loaded.kind !== 'loaded') return loaded;
-      use(loaded.module);
       return askServers(chosen.servers, (server) => ask(server, query));
     },
-    close,
+    close: () => pools.clear(),
   };
-}
-
-/** A query that broke off: what may have changed data is not sent again. */
-export function brokenOff(list: ServerList, query: string, thrown: unknown): ServerAnswer {
-  const reason = `${list.name}: query failed: ${messageOf(thrown)}`;
-  if (keepsSelects(query) === 0) return { kind: 'defer', reason };
-  return { kind: 'next', reason, broken: !(thrown instanceof LateAnswer) };
 }
