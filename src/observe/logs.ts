@@ -39,12 +39,19 @@ export interface LogOptions {
  * `log/%slog` under the spool directory. `syslog` is refused when the configuration is checked.
  */
 export function logPath(options: LogOptions, name: 'main' | 'reject' | 'panic', nowMs: number): string {
+  return stampedPath(pathTemplate(options, name), name, nowMs);
+}
+
+function pathTemplate(options: LogOptions, name: 'main' | 'reject' | 'panic'): string {
   const first = options.logFilePath
     .split(':')
     .map((item) => item.trim())
     .find((item) => item !== '');
   const given = first ?? path.join(options.spoolDirectory, 'log', '%slog');
-  const template = name === 'panic' ? withoutDate(given) : given;
+  return name === 'panic' ? withoutDate(given) : given;
+}
+
+function stampedPath(template: string, name: string, nowMs: number): string {
   const stamp = logTime(nowMs).slice(0, 10).replaceAll('-', '');
   return template.replace(/%([sDM])/g, (_, what: string) =>
     what === 's' ? name : what === 'D' ? stamp : stamp.slice(0, 6),
@@ -60,11 +67,15 @@ function withoutDate(template: string): string {
 
 /** Opens the logs; nothing is created before the first line. */
 export function openLogs(options: LogOptions): Logs {
-  const open = (name: 'main' | 'reject' | 'panic') =>
-    openLogFile(
-      () => logPath(options, name, Date.now()),
+  const open = (name: 'main' | 'reject' | 'panic') => {
+    const template = pathTemplate(options, name);
+    const cycled = /%[DM]/.test(template);
+    const path = stampedPath(template, name, Date.now());
+    return openLogFile(
+      () => (cycled ? stampedPath(template, name, Date.now()) : path),
       (error) => process.stderr.write(`cannot write the ${name} log: ${String(error)}\n`),
     );
+  };
   const files = { main: open('main'), reject: open('reject'), panic: open('panic') };
   const millis = options.items?.has('millisec') === true;
   const pid = options.items?.has('pid') === true ? `[${process.pid}] ` : '';

@@ -85,7 +85,8 @@ export function diskThread(folderFd: number, { onFlush, onLost }: DiskThreadEven
 
   function send(): void {
     if (collected.length === 0 || ended !== undefined) return;
-    const bytes = new Uint8Array(octets);
+    // Memory of its own, since it is given away.
+    const bytes = Buffer.allocUnsafeSlow(octets);
     let at = 0;
     for (const part of parts) {
       bytes.set(part, at);
