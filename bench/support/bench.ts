@@ -20,6 +20,8 @@ export interface BenchOptions {
   /** Octets of a message. */
   readonly size: number;
   readonly sessions: number;
+  /** Of the store beside Dovecot. */
+  readonly storeSessions: number;
 }
 
 /** One line of the report: what `--only` chooses it by, and what it does. */

@@ -75,9 +75,12 @@ test('each file system has a thread of its own, and one that does not suit has n
   ]);
 });
 
-test('after a slow flush a thread rests, longer each time in a row', async () => {
+test('after two slow flushes in a row a thread rests, longer each time', async () => {
   const { log, disk, events, clock } = world();
   await disk.write(file('a'));
+  for (const ms of [101, 100, 101, 100]) events.get(1)?.onFlush(ms);
+  await disk.write(file('a'));
+  events.get(1)?.onFlush(101);
   for (const rest of [1000, 2000]) {
     events.get(1)?.onFlush(101);
     // Of those that were under way.
@@ -87,11 +90,11 @@ test('after a slow flush a thread rests, longer each time in a row', async () =>
     clock.now += 1;
     await disk.write(file('c'));
   }
-  events.get(1)?.onFlush(100);
-  events.get(1)?.onFlush(101);
+  for (const ms of [100, 101, 101]) events.get(1)?.onFlush(ms);
   clock.now += 1000;
   await disk.write(file('d'));
   assert.deepEqual(log, [
+    'thread1 write a',
     'thread1 write a',
     'here write b',
     'thread1 write c',

@@ -1,6 +1,6 @@
 /**
  * A disk whose flushes are shared where that can be relied on: each file system has a thread (disk-thread.ts). syncfs also writes what
- * other programs left unwritten on it; so a thread whose flush was slow is left alone for a while, and files are flushed one by one.
+ * other programs left unwritten on it; so a thread whose flushes are slow is left alone for a while, and files are flushed one by one.
  */
 import { errorText } from '../../../mail/error-text.ts';
 import type { Disk, FileOrder, NamesOrder } from './disk.ts';
@@ -13,7 +13,7 @@ export interface GroupedDiskOptions {
   suits(folderFd: number): boolean;
   /** Throws where there can be none. */
   thread(folderFd: number, events: DiskThreadEvents): Disk;
-  /** A flush that takes longer shows that other programs' data is written with ours. */
+  /** Two flushes in a row that take longer show that other programs' data is written with ours; one may be the disk's own hiccup. */
   readonly slowMs: number;
   /** The first rest; each further one in a row is twice as long, up to 32 times this. */
   readonly restMs: number;
@@ -29,6 +29,8 @@ interface Way {
   thread: Disk | undefined;
   restUntilMs: number;
   rests: number;
+  /** The last flush was slow. */
+  slow: boolean;
 }
 
 export function groupedDisk(options: GroupedDiskOptions): Disk {
@@ -36,14 +38,17 @@ export function groupedDisk(options: GroupedDiskOptions): Disk {
   const ways = new Map<number, Way>();
 
   function open(folderFd: number): Way {
-    const way: Way = { thread: undefined, restUntilMs: Number.NEGATIVE_INFINITY, rests: 0 };
+    const way: Way = { thread: undefined, restUntilMs: Number.NEGATIVE_INFINITY, rests: 0, slow: false };
     const onLost = (why: string): void => {
       way.thread = undefined;
       options.onProblem(`the thread for the disk is lost (${why}); files are flushed one by one from now on`);
     };
     const onFlush = (tookMs: number): void => {
-      if (tookMs <= slowMs) way.rests = 0;
-      else if (nowMs() >= way.restUntilMs) way.restUntilMs = nowMs() + restMs * 2 ** Math.min(way.rests++, 5);
+      const again = way.slow;
+      way.slow = tookMs > slowMs;
+      if (!way.slow) way.rests = 0;
+      else if (again && nowMs() >= way.restUntilMs)
+        way.restUntilMs = nowMs() + restMs * 2 ** Math.min(way.rests++, 5);
     };
     if (options.suits(folderFd))
       try {
