@@ -13,6 +13,16 @@ export type ReadEnd = 'end' | 'lost' | 'timeout' | 'stop';
 const maxQueuedOctets = 64 * 1024;
 /** Written octets the client has not taken; beyond this nothing more is read from it until it does. */
 const maxUnsentOctets = 64 * 1024;
+/** Connections whose replies are sent at the end of this turn of the event loop. */
+let due: ServerConnection[] = [];
+
+/** One after the other: a client that is woken by one reply finds the others there, and does not take the processor from us in between. */
+function sendDue(): void {
+  const now = due;
+  due = [];
+  for (const connection of now) connection.flush();
+}
+
 /** How long a client may take to close after we did, and how much it may still send, so that our last reply is not lost to a reset. */
 const lingerMs = 2_000;
 const lingerOctets = 1024 * 1024;
@@ -39,6 +49,8 @@ export class ServerConnection implements Waiter {
   /** Octets that came after we closed. */
   #dropped = 0;
   #out = '';
+  /** It is among {@link due}, or was when it flushed before its turn. */
+  #due = false;
   #ended: 'end' | 'lost' | undefined;
   #stopping = false;
   #closing = false;
@@ -130,12 +142,12 @@ export class ServerConnection implements Waiter {
   }
 
   /**
-   * Waits for octets. Replies written so far are sent first, and while the client does not take them nothing is read.
+   * Waits for octets. Replies written so far are sent in this turn of the event loop, and while the client does not take them nothing is read.
    * @param timeoutMs most time for the wait as a whole
    * @param stoppable gives `stop` when the server shuts down (between commands, not within a message)
    */
   async read(timeoutMs: number, stoppable: boolean): Promise<Buffer | ReadEnd> {
-    this.flush();
+    this.#flushSoon();
     this.#timedOut = false;
     deadlines.arm(this, timeoutMs);
     try {
@@ -164,10 +176,17 @@ export class ServerConnection implements Waiter {
 
   /** Sends what was written. */
   flush(): void {
+    this.#due = false;
     if (this.#out === '') return;
     const text = this.#out;
     this.#out = '';
     if (this.#socket.writable) this.#socket.write(text, 'latin1');
+  }
+
+  #flushSoon(): void {
+    if (this.#out === '' || this.#due) return;
+    this.#due = true;
+    if (due.push(this) === 1) setImmediate(sendDue);
   }
 
   /** Whether more is waiting to be sent than a client that reads its replies leaves; a read waits until it is not. */
