@@ -6,6 +6,7 @@
 import type { QueueId } from '../mail/message-id.ts';
 import type { Status } from '../mail/outcome.ts';
 import type { Claim, RecipientState, Submission, WrittenContent } from '../spool/spool.ts';
+import type { HeldDelivery } from '../transport/transport.ts';
 import type { DeliveryContext } from './context.ts';
 import { attemptDelivery } from './deliver.ts';
 import type { Attempt } from './outcome.ts';
@@ -41,6 +42,8 @@ export interface DirectTerms {
   readonly told: boolean;
   /** `pass`: the same for those put off. */
   readonly defer: 'spool' | 'pass';
+  /** Transactions that were begun for the message. */
+  readonly held?: readonly HeldDelivery[];
 }
 
 export type DirectMessage = Submission & { readonly id: QueueId };
@@ -61,7 +64,7 @@ export function directDelivery(
   limitMs: number,
   stopping: AbortSignal,
 ): DirectDelivery {
-  return async (message, { source, headerSize, complete }, { told, defer }) => {
+  return async (message, { source, headerSize, complete }, { told, defer, held }) => {
     const nowMs = context.nowMs();
     const untried: RecipientState = { kind: 'pending', nextAttemptAtMs: nowMs, attempts: 0 };
     const claim: Claim = {
@@ -78,6 +81,7 @@ export function directDelivery(
     const attempted = await attemptDelivery(context, claim, {
       force: false,
       direct: true,
+      ...(held === undefined ? undefined : { held }),
       signal: deadline.signal,
     }).finally(deadline.stop);
     const work = attempted === 'lost' ? noWork : marked(attempted);

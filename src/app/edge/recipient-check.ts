@@ -7,7 +7,8 @@ import { logText } from '../../observe/log-text.ts';
 import { route } from '../../router/route.ts';
 import type { MailCommand } from '../../smtp/server/handler.ts';
 import type { Verifier, VerifyResult } from '../../verify/verifier.ts';
-import { createVerifier } from '../../verify/verify.ts';
+import { createVerifier, type HeldCallout, type HeldQuestion } from '../../verify/verify.ts';
+import { type HeldDeliveries, heldDeliveries, type HeldMessage } from './held-deliveries.ts';
 import type { EdgeParts } from './parts.ts';
 
 /** What verification may look at; read when it is needed. */
@@ -19,6 +20,10 @@ export interface CheckedSession {
   scope(): ExpandScope;
   /** With the domain that an unqualified address lacks. */
   qualified(address: Address): Address;
+  /** The message is to be delivered while its sender waits. */
+  direct(): boolean;
+  /** What is handed over then. */
+  message(): HeldMessage | undefined;
 }
 
 export interface RecipientCheck {
@@ -26,7 +31,9 @@ export interface RecipientCheck {
   readonly verifier: Verifier;
   /** A RCPT begins. @param following the RCPTs that have come behind it: they are asked about with the first that is asked about */
   begin(following: () => readonly Recipient[]): void;
-  /** The transaction at hand is a new one. */
+  /** Transactions at servers that were begun for the message; undefined where there are none. */
+  held(): HeldDeliveries | undefined;
+  /** The transaction at hand is over, or a new one. */
   reset(): void;
   /**
    * Direct delivery: a recipient whom no ACL verified is asked about now, so that nobody is refused after the content; undefined where
@@ -56,6 +63,17 @@ export function createRecipientCheck(parts: EdgeParts, session: CheckedSession):
   /** RCPTs to come whose servers were asked ahead. */
   let seenAhead = 0;
 
+  let held: HeldDeliveries | undefined;
+
+  function hold(question: HeldQuestion): HeldCallout | undefined {
+    if (held === undefined) {
+      const message = session.message();
+      if (message === undefined) return undefined;
+      held = heldDeliveries(message);
+    }
+    return held.question(question);
+  }
+
   const one = createVerifier({
     route: (address, mode, routeSignal, stopAtRedirect) => {
       const transaction = session.transaction();
@@ -82,20 +100,22 @@ export function createRecipientCheck(parts: EdgeParts, session: CheckedSession):
     callouts: parts.callouts,
     cache: parts.calloutCache,
     unasked: parts.unasked,
-    onAsk: (callout) => {
+    hold,
+    onAsk: (callout, direct) => {
       // One look at a batch: what came with it has been seen then.
       if (behind === undefined || session.transaction() === undefined || seenAhead > 0) return;
       const batch = behind();
       seenAhead = batch.length;
       const addresses = batch.map((r) => session.qualified(r.address));
-      if (batch.length > 0) one.foresee(addresses, callout, signal);
+      if (batch.length > 0) one.foresee(addresses, callout, direct, signal);
     },
   });
 
   const verifier: Verifier = {
     verifySender: (request, s) => one.verifySender(request, s),
     async verifyRecipient(request, s) {
-      const result = await one.verifyRecipient(request, s);
+      const direct = request.direct === true || session.direct();
+      const result = await one.verifyRecipient(direct ? { ...request, direct } : request, s);
       asked ||= result.kind === 'ok' && result.via !== 'route';
       return result;
     },
@@ -108,9 +128,12 @@ export function createRecipientCheck(parts: EdgeParts, session: CheckedSession):
       behind = following;
       seenAhead--;
     },
+    held: () => held,
     reset() {
       behind = undefined;
       seenAhead = 0;
+      held?.end();
+      held = undefined;
     },
     async askServer(address, defer) {
       if (asked) return undefined;
@@ -121,7 +144,7 @@ export function createRecipientCheck(parts: EdgeParts, session: CheckedSession):
         sender: command?.sender ?? null,
         ...(sizeOctets === undefined ? {} : { sizeOctets }),
       };
-      const found = await verifier.verifyRecipient({ address, callout }, signal);
+      const found = await verifier.verifyRecipient({ address, callout, direct: true }, signal);
       if (found.kind === 'ok' || found.impossible === true) return undefined;
       return found.kind === 'defer' && defer === 'spool' ? undefined : found;
     },

@@ -7,6 +7,7 @@ import type { Awaitable } from '../../mail/awaitable.ts';
 import type { RouteHost } from '../../mail/route-host.ts';
 import { createSmtpPool } from '../../smtp/client/pool.ts';
 import type { Batch, CalloutTarget, Transport } from '../transport.ts';
+import { holdingPool } from './held.ts';
 import { failureOutcome, outcomeOf, type Sent, type Voice } from './wording.ts';
 import {
   findHosts,
@@ -81,6 +82,7 @@ export function createSmtpTransport(name: string, options: SmtpTransportOptions)
     maxUses: o.connectionMaxMessages,
   };
   const pool = protocol === 'lmtp' ? createLmtpPool(poolOptions) : createSmtpPool(poolOptions);
+  const holding = holdingPool(pool);
   const maxRecipients = o.maxRcpt === 0 ? Number.POSITIVE_INFINITY : o.maxRcpt;
 
   /** The transport's own hosts come in only where the router gave none, unless they override. */
@@ -148,7 +150,8 @@ export function createSmtpTransport(name: string, options: SmtpTransportOptions)
     const whole = positions.length === batch.recipients.length;
     const recipients = whole ? batch.recipients : batch.recipients.filter(among(positions));
     const envelope: Envelope = { ...batch.envelope, sender: batch.sender, recipients };
-    const sent = await pool.send(
+    const sent = await holding.send(
+      batch.held,
       endpointOf(host, from),
       { envelope, content: batch.message },
       {
@@ -237,6 +240,14 @@ export function createSmtpTransport(name: string, options: SmtpTransportOptions)
         commandTimeoutMs: o.timeouts.commandTimeoutMs,
       };
       return target;
+    },
+    hold(target, endpoint, { envelope, ...limits }) {
+      // What has to be found out about a host, or may be different for each, is not guessed.
+      if (options.avoidEsmtp !== undefined || options.avoidPipelining !== undefined) return undefined;
+      if (options.unusable !== undefined || !o.multiDomain) return undefined;
+      const { helo } = target;
+      const { sizeAddition, ignoreQuota } = o;
+      return holding.hold(endpoint, envelope, { ...o.timeouts, helo, sizeAddition, ignoreQuota, ...limits });
     },
     close: () => pool.close(),
   };
