@@ -3,7 +3,7 @@ import type { Address, ReversePath } from '../mail/address.ts';
 import { type Endpoint, endpointKey } from '../mail/endpoint.ts';
 import type { Envelope } from '../mail/envelope.ts';
 import type { Exchange, ExchangeResult } from './client-connection.ts';
-import { type HeldDialogues, type HeldSend, heldSend } from './held-send.ts';
+import { type HeldDialogues, type HeldSend, HeldTransaction } from './held-send.ts';
 import { type PooledOutcome, type PooledResult, runPooled } from './run-pooled.ts';
 import { defaultPoolOptions, type PoolOptions, type PoolSession, SessionPool } from './session-pool.ts';
 
@@ -21,8 +21,6 @@ export interface ClientDialogues<
   transaction(session: S, message: M, options: O): Dialogue<T>;
   inquiry(session: S, sender: ReversePath, recipients: readonly Address[], options: O): Dialogue<Q>;
   readonly held: HeldDialogues<S, M, O, T>;
-  /** Whether a transaction was lost before a server can have taken anything of its content. */
-  nothingSent(result: T): boolean;
   resetTimeoutMs(options: O): number;
   /** What of the options makes connections to one place different things. */
   variant?(options: O): string;
@@ -94,9 +92,15 @@ export function createClientPool<S extends PoolSession, M, O, T extends PooledRe
     hold(endpoint, envelope, o = dialogues.defaults) {
       const key = keyOf(endpoint, o);
       if (!heldPool.hasRoom(key)) return undefined;
-      const open = (signal: AbortSignal): Promise<S> => dialogues.open(endpoint, o, signal);
-      const terms = { pool: heldPool, key, open, resetTimeoutMs: dialogues.resetTimeoutMs(o) };
-      return heldSend(terms, dialogues.held, envelope, o, (result) => dialogues.nothingSent(result));
+      return new HeldTransaction({
+        pool: heldPool,
+        key,
+        open: () => dialogues.open(endpoint, o, undefined),
+        resetTimeoutMs: dialogues.resetTimeoutMs(o),
+        dialogues: dialogues.held,
+        envelope,
+        options: o,
+      });
     },
     get size(): number {
       return pool.size + heldPool.size;

@@ -41,8 +41,17 @@ export interface HeldRcpts {
   readonly recipients: readonly Recipient[];
   /** With CRLF. */
   readonly line: (recipient: Recipient, c: Capabilities) => string;
+  /** DATA behind them in the same flight: no more RCPTs will come. For servers with PIPELINING that get no BDAT. */
+  readonly data?: boolean;
   /** For each reply. */
   readonly timeoutMs: number;
+}
+
+export interface RcptsAnswered {
+  /** One for each recipient, in order: to MAIL where that was not taken. */
+  readonly answers: readonly HeldAnswer[];
+  /** The reply to DATA, where it was sent. After 354 only the content, or the end of the connection, can follow. */
+  readonly data?: Reply;
 }
 
 export interface HeldOpening {
@@ -80,36 +89,37 @@ export function* startDialogue(o: HeldOpening, first: Recipient): Dialogue<HeldS
     } else state = 'refused';
   }
   const rcpts = { recipients: [first], line: forwardingRcptLine, timeoutMs };
-  const [answer] = yield* mailDialogue(o.envelope, capabilities, rcpts);
+  const { answers } = yield* mailDialogue(o.envelope, capabilities, rcpts);
+  const [answer] = answers;
   return done(answer ?? unanswered('rcpt', undefined));
 }
 
-/** MAIL and RCPTs, in one flight where the server has PIPELINING. One answer for each recipient: to MAIL where that was not taken. */
+/** MAIL and RCPTs, in one flight where the server has PIPELINING. */
 export function* mailDialogue(
   envelope: Omit<Envelope, 'recipients'>,
   c: Capabilities,
   rcpts: HeldRcpts,
-): Dialogue<readonly HeldAnswer[]> {
+): Dialogue<RcptsAnswered> {
   const { recipients, timeoutMs } = rcpts;
-  const all = (answer: HeldAnswer): readonly HeldAnswer[] => recipients.map(() => answer);
+  const all = (answer: HeldAnswer): RcptsAnswered => ({ answers: recipients.map(() => answer) });
   const extension = missingExtension(envelope, c);
   if (extension !== undefined) return all({ kind: 'unsupported', extension });
   const mailCommand = mailLine(envelope, c, envelope.declaredSize);
   const commands = c.pipelining ? mailCommand + linesOf(rcpts, c) : mailCommand;
-  const expect = c.pipelining ? 1 + recipients.length : 1;
+  const expect = c.pipelining ? 1 + repliesTo(rcpts) : 1;
   const { replies, fault } = yield { commands, expect, timeoutMs };
   const [mail, ...others] = replies;
   if (mail === undefined) return all(unanswered('mail', fault));
-  if (!isPositive(mail)) return all(answerOf('mail', mail, fault));
+  if (!isPositive(mail)) return { ...answersOf(rcpts, others, fault), ...all(answerOf('mail', mail, fault)) };
   if (c.pipelining) return answersOf(rcpts, others, fault);
   return fault === undefined ? yield* rcptDialogue(rcpts, c) : all(unanswered('rcpt', fault));
 }
 
-/** More RCPTs of a transaction whose MAIL was taken. One answer for each. */
-export function* rcptDialogue(rcpts: HeldRcpts, c: Capabilities): Dialogue<readonly HeldAnswer[]> {
+/** More RCPTs of a transaction whose MAIL was taken. */
+export function* rcptDialogue(rcpts: HeldRcpts, c: Capabilities): Dialogue<RcptsAnswered> {
   const { recipients, line, timeoutMs } = rcpts;
-  if (c.pipelining || recipients.length === 1) {
-    const { replies, fault } = yield { commands: linesOf(rcpts, c), expect: recipients.length, timeoutMs };
+  if (c.pipelining) {
+    const { replies, fault } = yield { commands: linesOf(rcpts, c), expect: repliesTo(rcpts), timeoutMs };
     return answersOf(rcpts, replies, fault);
   }
   const replies: Reply[] = [];
@@ -121,18 +131,24 @@ export function* rcptDialogue(rcpts: HeldRcpts, c: Capabilities): Dialogue<reado
   return answersOf(rcpts, replies, undefined);
 }
 
-function linesOf({ recipients, line }: HeldRcpts, c: Capabilities): string {
+function linesOf({ recipients, line, data }: HeldRcpts, c: Capabilities): string {
   let lines = '';
   for (const recipient of recipients) lines += line(recipient, c);
-  return lines;
+  return data === true ? `${lines}DATA\r\n` : lines;
+}
+
+function repliesTo({ recipients, data }: HeldRcpts): number {
+  return data === true ? recipients.length + 1 : recipients.length;
 }
 
 function answersOf(
   { recipients }: HeldRcpts,
   replies: readonly Reply[],
   fault: DialogueFault | undefined,
-): readonly HeldAnswer[] {
-  return recipients.map((_, i) => answerOf('rcpt', replies[i], fault));
+): RcptsAnswered {
+  const answers = recipients.map((_, i) => answerOf('rcpt', replies[i], fault));
+  const data = replies[recipients.length];
+  return data === undefined ? { answers } : { answers, data };
 }
 
 export interface HeldContent {

@@ -3,6 +3,7 @@ import type { Envelope, Recipient } from '../mail/envelope.ts';
 import type { MessageSource } from '../mail/message-source.ts';
 import type { Capabilities } from './capabilities.ts';
 import type { RcptAnswer } from '../mail/rcpt-answer.ts';
+import type { Reply } from '../mail/reply.ts';
 import { rcptLine } from './envelope-commands.ts';
 import type { Dialogue } from './flight.ts';
 import { type HeldAnswer, type HeldRcpts, mailDialogue, rcptDialogue } from './held-transaction.ts';
@@ -59,34 +60,43 @@ export function sendDialogue(
  * The beginning of a transaction that is kept for its content, with the commands that {@link sendDialogue} would send.
  *
  * @param envelope where MAIL is still to be said; `declaredSize` is what its sender announced
+ * @param last nobody else is asked about, and the content follows
  */
 export function* askDialogue(
   capabilities: Capabilities,
   envelope: Omit<Envelope, 'recipients'> | undefined,
   recipients: readonly Recipient[],
+  last: boolean,
   options: SendOptions,
-): Dialogue<readonly RcptAnswer[]> {
+): Dialogue<{ readonly answers: readonly RcptAnswer[]; readonly data?: Reply }> {
   const c = usable(capabilities, options);
   const rcpts: HeldRcpts = {
     recipients,
     line: (recipient) => rcptLine(recipient, c, options.ignoreQuota ?? false),
+    data: last && c.pipelining && !c.chunking,
     timeoutMs: options.commandTimeoutMs ?? defaultCommandTimeoutMs,
   };
-  const answers =
+  const { answers, data } =
     envelope === undefined
       ? yield* rcptDialogue(rcpts, c)
       : yield* mailDialogue(withSize(envelope, options.sizeAddition ?? 0), c, rcpts);
-  return answers.map(rcptAnswer);
+  const said = answers.map(rcptAnswer);
+  return data === undefined ? { answers: said } : { answers: said, data };
 }
 
-/** The content of a transaction whose recipients, those of the message, were all taken in {@link askDialogue}. */
+/**
+ * The content of a transaction whose recipients, those of the message, were all taken in {@link askDialogue}.
+ *
+ * @param data what that gave
+ */
 export function sendRestDialogue(
   protocol: ClientProtocol,
   capabilities: Capabilities,
   message: OutgoingMessage,
+  data: Reply | undefined,
   options: SendOptions,
 ): Dialogue<TransactionResult> {
-  return restDialogue(inputOf(protocol, capabilities, message, options));
+  return restDialogue(inputOf(protocol, capabilities, message, options), data);
 }
 
 /** Whether {@link sendRestDialogue} ended before the server can have taken anything for a message. */

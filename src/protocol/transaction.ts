@@ -80,12 +80,16 @@ export function* transactionDialogue(t: TransactionInput): Dialogue<TransactionR
   return yield* t.capabilities.pipelining ? pipelined(t, run) : oneByOne(t, run);
 }
 
-/** The rest of a transaction in which MAIL and every RCPT were taken before: the content and its replies. */
-export function* restDialogue(t: TransactionInput): Dialogue<TransactionResult> {
+/**
+ * The rest of a transaction in which MAIL and every RCPT were taken before: the content and its replies.
+ *
+ * @param data the reply to DATA, where that was said too
+ */
+export function* restDialogue(t: TransactionInput, data: Reply | undefined): Dialogue<TransactionResult> {
   const run = new Run(t);
   run.mail = { code: 250, lines: [''] };
   for (const position of t.envelope.recipients.keys()) run.accepted.push(position);
-  return yield* content(t, run);
+  return yield* data === undefined ? content(t, run) : afterDataReply(t, run, data, false);
 }
 
 /** What is known so far of every recipient. */

@@ -43,8 +43,12 @@ export interface HoldStart {
 
 /** A transaction that stays open for the content. */
 export interface HeldDelivery {
-  /** Whoever comes in one turn of the event loop is asked about in one flight. Never rejects. */
-  rcpt(recipient: Recipient): Promise<RcptAnswer>;
+  /**
+   * Whoever comes in one turn of the event loop is asked about in one flight. Never rejects.
+   *
+   * @param last nobody else is to be asked about, and the content follows
+   */
+  rcpt(recipient: Recipient, last: boolean): Promise<RcptAnswer>;
   /** Takes back what was not delivered and frees the connection. May be called at any time, also again. */
   end(): void;
 }

@@ -258,8 +258,9 @@ export function createCallouts(
   function askHeld(question: CalloutQuestion): Promise<CalloutAnswer> | undefined {
     const { target, hold } = question;
     if (hold === undefined) return undefined;
-    const nowMs = performance.now();
-    const at = target.endpoints.findIndex((e) => (resting.get(deskKey(target, e))?.untilMs ?? 0) <= nowMs);
+    const nowMs = resting.size === 0 ? 0 : performance.now();
+    const rests = (e: Endpoint): boolean => (resting.get(deskKey(target, e))?.untilMs ?? 0) > nowMs;
+    const at = resting.size === 0 ? 0 : target.endpoints.findIndex((e) => !rests(e));
     const endpoint = target.endpoints[at];
     const said = endpoint === undefined ? undefined : hold(endpoint);
     return endpoint === undefined || said === undefined ? undefined : goOn(question, endpoint, at, said);
@@ -272,11 +273,8 @@ export function createCallouts(
     said: Promise<RcptAnswer>,
   ): Promise<CalloutAnswer> {
     const start = performance.now();
-    const answer = await inTime(
-      said.then((a) => heldAnswer(question, endpoint, a)),
-      endpoint,
-      question.maxWaitMs,
-    );
+    const heard = await inTime(said, question.maxWaitMs);
+    const answer = heldAnswer(question, endpoint, heard);
     if (answer !== undefined && (answer.kind !== 'unclear' || at + 1 >= question.target.endpoints.length))
       return answer;
     return askAll(question, answer === undefined ? at : at + 1, start);
@@ -288,9 +286,9 @@ export function createCallouts(
     endpoint: Endpoint,
     said: RcptAnswer,
   ): CalloutAnswer | undefined {
-    const place = { key: deskKey(question.target, endpoint), endpoint };
+    const key = deskKey(question.target, endpoint);
     if (said.kind === 'reply') {
-      answered(place);
+      if (resting.size > 0) answered({ key, endpoint });
       return replied(question, endpoint, said.stage, said.reply);
     }
     // Only a long wait is not repeated.
@@ -298,7 +296,7 @@ export function createCallouts(
     if (said.kind === 'unanswered')
       return unclear(endpoint, said.stage, commandOf(question, said.stage), undefined, said.fault);
     const answer = unclear(endpoint, 'connect', said.after ?? 'connect', said.reply, said.fault);
-    gaveNoSession(place, answer);
+    gaveNoSession({ key, endpoint }, answer);
     return answer;
   }
 
@@ -431,17 +429,15 @@ function replied(
   return unclear(peer, stage, after, reply, undefined);
 }
 
-/** An answer that takes longer than the question may is unclear; what comes of it later concerns nobody. */
-function inTime(
-  answer: Promise<CalloutAnswer | undefined>,
-  endpoint: Endpoint,
-  maxWaitMs: number,
-): Promise<CalloutAnswer | undefined> {
+/** What comes later than the question may take concerns nobody. */
+function inTime(answer: Promise<RcptAnswer>, timeoutMs: number): Promise<RcptAnswer> {
   return new Promise((resolve, reject) => {
-    const late = (): void =>
-      resolve(unclear(endpoint, 'connect', 'callout', undefined, { kind: 'timeout', timeoutMs: maxWaitMs }));
-    const timer = setTimeout(late, maxWaitMs);
-    answer.then(resolve, reject).finally(() => clearTimeout(timer));
+    const late: RcptAnswer = { kind: 'unanswered', stage: 'rcpt', fault: { kind: 'timeout', timeoutMs } };
+    const timer = setTimeout(() => resolve(late), timeoutMs);
+    answer.then((said) => {
+      clearTimeout(timer);
+      resolve(said);
+    }, reject);
   });
 }
 

@@ -1,10 +1,10 @@
 /** Transactions at the servers of one message's recipients that are begun while its sender still names them. */
-import { formatPath } from '../../mail/address.ts';
+import type { Address, ReversePath } from '../../mail/address.ts';
 import { type Endpoint, endpointKey } from '../../mail/endpoint.ts';
 import type { Envelope } from '../../mail/envelope.ts';
 import type { RcptAnswer } from '../../mail/rcpt-answer.ts';
 import { transferNumber } from '../../queue/transfer.ts';
-import type { HeldDelivery } from '../../transport/transport.ts';
+import type { HeldDelivery, Transport } from '../../transport/transport.ts';
 import type { HeldCallout, HeldQuestion } from '../../verify/verify.ts';
 
 /** For one message; a sender with many recipients must not have all connections to their servers. */
@@ -18,26 +18,26 @@ const longestMs = 60_000;
 
 export interface HeldDeliveries {
   /** Undefined where the callout is not what the delivery would begin with. */
-  question(q: HeldQuestion): HeldCallout | undefined;
+  question(q: HeldQuestion, place: RcptPlace): HeldCallout | undefined;
   /** What the delivery may use. */
   readonly all: readonly HeldDelivery[];
   /** Gives back what no delivery has used. May be called again. */
   end(): void;
 }
 
-export interface HeldMessage {
-  /** With the name of the transfer. */
-  readonly envelope: Omit<Envelope, 'recipients'>;
-  /** `transferNumber` of the RCPT at hand, or of one behind it, without what redirection adds. */
-  number(ahead: number): string;
+/** Which RCPT of the message it is. */
+export interface RcptPlace {
+  /** `transferNumber` without what redirection adds. */
+  readonly number: string;
+  /** Nothing but DATA follows it. */
+  readonly last: boolean;
 }
 
-interface Question extends HeldQuestion {
-  readonly number: string;
-}
+interface Question extends HeldQuestion, RcptPlace {}
 
 interface Group {
-  readonly key: string;
+  readonly transport: Transport;
+  readonly endpoint: Endpoint;
   readonly delivery: HeldDelivery;
   recipients: number;
 }
@@ -48,10 +48,31 @@ interface Taken {
   readonly endpoint: Endpoint;
 }
 
-export function heldDeliveries(message: HeldMessage): HeldDeliveries {
-  const { envelope } = message;
+interface Asked extends Taken {
+  readonly answer: Promise<RcptAnswer>;
+}
+
+function isSame(a: Asked, q: Question, endpoint: Endpoint): boolean {
+  return (
+    a.q.transport === q.transport &&
+    sameAddress(a.q.routing.address, q.routing.address) &&
+    (a.endpoint === endpoint || endpointKey(a.endpoint) === endpointKey(endpoint))
+  );
+}
+
+function sameAddress(a: Address, b: Address): boolean {
+  return a.local === b.local && a.domain === b.domain;
+}
+
+function samePath(a: ReversePath, b: ReversePath): boolean {
+  return a === b || (a !== null && b !== null && sameAddress(a, b));
+}
+
+/** @param envelope of the message, with the name of the transfer */
+export function heldDeliveries(envelope: Omit<Envelope, 'recipients'>): HeldDeliveries {
   let groups: Group[] = [];
-  const asked = new Map<string, Promise<RcptAnswer>>();
+  /** By the number of the recipient: it may have been asked about ahead, or by an earlier condition. */
+  const asked = new Map<string, Asked>();
   /** Who goes into a transaction as soon as there is one. */
   let taken: Taken[] = [];
   let timer: NodeJS.Timeout | undefined;
@@ -59,12 +80,16 @@ export function heldDeliveries(message: HeldMessage): HeldDeliveries {
 
   function groupFor(q: Question, endpoint: Endpoint): Group | undefined {
     const { transport, target, connectTimeoutMs, timeoutMs: commandTimeoutMs } = q;
-    const key = `${transport.name} ${endpointKey(endpoint)}`;
-    const open = groups.find((g) => g.key === key && g.recipients < transport.maxRecipients);
+    const open = groups.find(
+      (g) =>
+        g.transport === transport &&
+        g.recipients < transport.maxRecipients &&
+        (g.endpoint === endpoint || endpointKey(g.endpoint) === endpointKey(endpoint)),
+    );
     if (open !== undefined || over || groups.length >= maxHeld) return open;
     const delivery = transport.hold?.(target, endpoint, { envelope, connectTimeoutMs, commandTimeoutMs });
     if (delivery === undefined) return undefined;
-    const group = { key, delivery, recipients: 0 };
+    const group = { transport, endpoint, delivery, recipients: 0 };
     groups.push(group);
     timer ??= setTimeout(end, longestMs).unref();
     return group;
@@ -73,18 +98,16 @@ export function heldDeliveries(message: HeldMessage): HeldDeliveries {
   function ask(q: Question, endpoint: Endpoint): Promise<RcptAnswer> | undefined {
     const { address, key = '' } = q.routing;
     const number = transferNumber(q.number, key);
-    // It may have been asked about ahead, or by an earlier condition.
-    const question = `${q.transport.name} ${endpointKey(endpoint)} ${number} ${formatPath(address)}`;
-    const known = asked.get(question);
-    if (known !== undefined) return known;
+    const known = asked.get(number);
+    if (known !== undefined && isSame(known, q, endpoint)) return known.answer;
     const before = taken;
     taken = [];
     for (const one of before) void ask(one.q, one.endpoint);
     const group = groupFor(q, endpoint);
     if (group === undefined) return undefined;
     group.recipients++;
-    const answer = group.delivery.rcpt({ address, transferNumber: number });
-    asked.set(question, answer);
+    const answer = group.delivery.rcpt({ address, transferNumber: number }, q.last);
+    asked.set(number, { q, endpoint, answer });
     return answer;
   }
 
@@ -96,11 +119,11 @@ export function heldDeliveries(message: HeldMessage): HeldDeliveries {
   }
 
   return {
-    question(q) {
+    question(q, place) {
       if (q.transport.hold === undefined || q.routing.errorsTo !== undefined) return undefined;
       // A callout with a reverse path of its own is not about this message.
-      if (q.sender !== null && formatPath(q.sender) !== formatPath(envelope.sender)) return undefined;
-      const question = { ...q, number: message.number(q.ahead) };
+      if (q.sender !== null && !samePath(q.sender, envelope.sender)) return undefined;
+      const question = { ...q, ...place };
       return {
         sender: envelope.sender,
         ask: (endpoint) => ask(question, endpoint),

@@ -17,7 +17,7 @@ import type {
 } from '../../expand/scope.ts';
 import { type Address, type Domain, formatPath } from '../../mail/address.ts';
 import { assertNever } from '../../mail/assert-never.ts';
-import type { Recipient } from '../../mail/envelope.ts';
+import type { Envelope, Recipient } from '../../mail/envelope.ts';
 import type { HeaderEdit, HeaderField } from '../../mail/headers.ts';
 import { lowerAscii } from '../../mail/local-part.ts';
 import { MailError } from '../../mail/mail-error.ts';
@@ -43,10 +43,9 @@ import {
   type Terms,
   termsOf,
 } from './admission.ts';
-import type { HeldMessage } from './held-deliveries.ts';
 import { type HeloNamed, heloNamed } from './helo-names.ts';
 import { createMessageSink } from './message-sink.ts';
-import { createRecipientCheck } from './recipient-check.ts';
+import { createRecipientCheck, recipientNumber } from './recipient-check.ts';
 import { hasSmtpRules, rewriteCommand, rewriteMessage } from './rewriting.ts';
 import type { EdgeParts } from './parts.ts';
 import { createSessionLog } from './session-log.ts';
@@ -206,7 +205,7 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
     scope: scopeOf,
     qualified: qualifiedRecipient,
     direct: () => directTerms() !== undefined,
-    message: heldMessage,
+    envelope: earlyEnvelope,
   });
 
   /** How this message is delivered while its sender waits; undefined where it is not. */
@@ -217,15 +216,12 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
   }
 
   /** What servers are told of a message that is delivered at once, before its content has come. */
-  function heldMessage(): HeldMessage | undefined {
+  function earlyEnvelope(): Omit<Envelope, 'recipients'> | undefined {
     if (transaction === undefined || options.queue_only) return undefined;
-    const { command, facts } = transaction;
-    const { prdr: _, ...params } = command.params;
+    const { sender, params } = transaction.command;
+    const { prdr: _, ...envelope } = params;
     const id = (transaction.id ??= parts.spool.newId());
-    return {
-      envelope: { sender: command.sender, ...params, transfer: transferName(parts.instance, id) },
-      number: (ahead) => recipientNumber(facts.rcptCount + ahead),
-    };
+    return { sender, ...envelope, transfer: transferName(parts.instance, id) };
   }
 
   /** Runs the ACL of a phase; undefined where the option is not set. */
@@ -545,8 +541,8 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
       // Whatever becomes of the message, what was not used for it is given back.
       return {
         write: (chunk) => sink.write(chunk),
-        end: () => sink.end().finally(held.end),
-        abort: (reason, tooBig) => sink.abort(reason, tooBig).finally(held.end),
+        end: () => sink.end().finally(() => held.end()),
+        abort: (reason, tooBig) => sink.abort(reason, tooBig).finally(() => held.end()),
       };
     },
 
@@ -603,11 +599,6 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
       gone.abort(clientGone);
     },
   };
-}
-
-/** Of the RCPT commands, refused ones counted: another than any position in the envelope. */
-function recipientNumber(count: number): string {
-  return `r${count}`;
 }
 
 /** The same address twice is delivered once, as in Exim, unless the two want different reports (RFC 3461 §4). */

@@ -198,8 +198,8 @@ class Held implements HeldTransaction {
       line: forwardingRcptLine,
       timeoutMs: this.#facts.options.timeoutMs,
     };
-    const [answer] = await flyOn(connection, rcptDialogue(rcpts, capabilities), limit.signal);
-    return answer ?? notConnected;
+    const { answers } = await flyOn(connection, rcptDialogue(rcpts, capabilities), limit.signal);
+    return answers[0] ?? notConnected;
   }
 
   async #open(): Promise<Session> {

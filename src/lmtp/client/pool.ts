@@ -34,10 +34,11 @@ export function createLmtpPool(options: Partial<PoolOptions> = {}): LmtpPool {
           sizeOctets: o.inquirySizeOctets,
         }),
       held: {
-        ask: (session, envelope, recipients, o) => askDialogue(session.capabilities, envelope, recipients, o),
-        rest: (session, message, o) => sendRestDialogue('lmtp', session.capabilities, message, o),
+        ask: (session, envelope, recipients, last, o) =>
+          askDialogue(session.capabilities, envelope, recipients, last, o),
+        rest: (session, message, data, o) => sendRestDialogue('lmtp', session.capabilities, message, data, o),
+        nothingSent,
       },
-      nothingSent,
       resetTimeoutMs: (o) => o.commandTimeoutMs ?? defaultCommandTimeoutMs,
       variant: ({ tls }) =>
         tls === undefined ? '' : ` ${tls.mode} ${tls.verify ? 'verified' : ''} ${tls.peerName}`,

@@ -30,10 +30,11 @@ export function createSmtpPool(options: Partial<PoolOptions> = {}): SmtpPool {
           sizeOctets: o.inquirySizeOctets,
         }),
       held: {
-        ask: (session, envelope, recipients, o) => askDialogue(session.capabilities, envelope, recipients, o),
-        rest: (session, message, o) => sendRestDialogue('smtp', session.capabilities, message, o),
+        ask: (session, envelope, recipients, last, o) =>
+          askDialogue(session.capabilities, envelope, recipients, last, o),
+        rest: (session, message, data, o) => sendRestDialogue('smtp', session.capabilities, message, data, o),
+        nothingSent,
       },
-      nothingSent,
       resetTimeoutMs: (o) => o.commandTimeoutMs ?? defaultCommandTimeoutMs,
       defaults: {},
     },

@@ -26,10 +26,23 @@ export interface HoldingPool {
   ): Promise<LmtpSendResult>;
 }
 
+interface Begun {
+  readonly endpoint: Endpoint;
+  readonly options: LmtpPoolOptions;
+  readonly send: Send;
+}
+
+/** One connection is as good as the other: to the same place, greeted with the same name. */
+function samePlace({ endpoint, options }: Begun, other: Endpoint, now: LmtpPoolOptions): boolean {
+  return (
+    options.helo === now.helo &&
+    options.avoidPipelining === now.avoidPipelining &&
+    (endpoint === other || endpointKey(endpoint) === endpointKey(other))
+  );
+}
+
 export function holdingPool(pool: Pool): HoldingPool {
-  const begun = new WeakMap<HeldDelivery, { readonly key: string; readonly send: Send }>();
-  const keyOf = (endpoint: Endpoint, { helo, avoidPipelining }: LmtpPoolOptions): string =>
-    `${endpointKey(endpoint)} ${helo ?? ''} ${avoidPipelining === true}`;
+  const begun = new WeakMap<HeldDelivery, Begun>();
 
   async function sendHeld(
     held: readonly HeldDelivery[],
@@ -39,11 +52,11 @@ export function holdingPool(pool: Pool): HoldingPool {
     signal: AbortSignal,
   ): Promise<LmtpSendResult | undefined> {
     const { recipients, ...envelope } = message.envelope;
-    const key = keyOf(endpoint, options);
     for (const delivery of held) {
       const known = begun.get(delivery);
-      const order = known?.key === key ? known.send.order(envelope, recipients) : undefined;
-      if (known === undefined || order === undefined) continue;
+      if (known === undefined || !samePlace(known, endpoint, options)) continue;
+      const order = known.send.order(envelope, recipients);
+      if (order === undefined) continue;
       if (order.every((position, i) => position === i)) return known.send.send(message, options, signal);
       const ordered = order.flatMap((position) => recipients[position] ?? []);
       const sent = await known.send.send(
@@ -62,7 +75,7 @@ export function holdingPool(pool: Pool): HoldingPool {
   return {
     hold(endpoint, envelope, options) {
       const send = pool.hold(endpoint, envelope, options);
-      if (send !== undefined) begun.set(send, { key: keyOf(endpoint, options), send });
+      if (send !== undefined) begun.set(send, { endpoint, options, send });
       return send;
     },
     async send(held, endpoint, message, options, signal) {
