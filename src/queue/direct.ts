@@ -64,6 +64,11 @@ export function directDelivery(
   limitMs: number,
   stopping: AbortSignal,
 ): DirectDelivery {
+  const underWay = new Set<AbortController>();
+  const stopAll = (): void => {
+    for (const one of underWay) one.abort();
+  };
+  stopping.addEventListener('abort', stopAll, { once: true });
   return async (message, { source, headerSize, complete }, { told, defer, held }) => {
     const nowMs = context.nowMs();
     const untried: RecipientState = { kind: 'pending', nextAttemptAtMs: nowMs, attempts: 0 };
@@ -77,13 +82,22 @@ export function directDelivery(
       content: source,
       token: '',
     };
-    const deadline = deadlineAfter(complete, limitMs, stopping);
-    const attempted = await attemptDelivery(context, claim, {
-      force: false,
-      direct: true,
-      ...(held === undefined ? undefined : { held }),
-      signal: deadline.signal,
-    }).finally(deadline.stop);
+    const deadline = new AbortController();
+    underWay.add(deadline);
+    const stopClock = abortAfter(deadline, complete, limitMs);
+    if (stopping.aborted) deadline.abort();
+    let attempted: Work | 'lost';
+    try {
+      attempted = await attemptDelivery(context, claim, {
+        force: false,
+        direct: true,
+        ...(held === undefined ? undefined : { held }),
+        signal: deadline.signal,
+      });
+    } finally {
+      stopClock();
+      underWay.delete(deadline);
+    }
     const work = attempted === 'lost' ? noWork : marked(attempted);
     for (const [number, { kind }] of work.attempts) {
       const task = work.tasks[number];
@@ -121,30 +135,23 @@ export function directDelivery(
   };
 }
 
-/** Aborts when the sender has waited for so long: from when it had said all. */
-function deadlineAfter(
+/** Aborts when the sender has waited for so long: from when it had said all. Gives what ends that. */
+function abortAfter(
+  controller: AbortController,
   complete: Promise<boolean> | undefined,
   limitMs: number,
-  stopping: AbortSignal,
-): { readonly signal: AbortSignal; readonly stop: () => void } {
-  const controller = new AbortController();
-  const giveUp = (): void => controller.abort();
+): () => void {
   let timer: NodeJS.Timeout | undefined;
   let stopped = false;
   const begin = (whole: boolean): void => {
-    if (!whole || stopping.aborted) giveUp();
-    else if (!stopped) timer = setTimeout(giveUp, limitMs);
+    if (!whole) controller.abort();
+    else if (!stopped) timer = setTimeout(() => controller.abort(), limitMs);
   };
-  stopping.addEventListener('abort', giveUp, { once: true });
   if (complete === undefined) begin(true);
   else void complete.then(begin);
-  return {
-    signal: controller.signal,
-    stop() {
-      stopped = true;
-      clearTimeout(timer);
-      stopping.removeEventListener('abort', giveUp);
-    },
+  return () => {
+    stopped = true;
+    clearTimeout(timer);
   };
 }
 

@@ -1,6 +1,7 @@
 /** Deliveries of a pool in transactions that were begun earlier, where they fit, and else in new ones. */
 import { type Endpoint, endpointKey } from '../../mail/endpoint.ts';
-import type { Envelope } from '../../mail/envelope.ts';
+import type { Envelope, Recipient } from '../../mail/envelope.ts';
+import type { RcptAnswer } from '../../mail/rcpt-answer.ts';
 import type { LmtpPool, LmtpPoolOptions, LmtpSendResult } from '../../lmtp/client/pool.ts';
 import type { LmtpMessage } from '../../lmtp/client/transaction.ts';
 import type { SmtpPool } from '../../smtp/client/pool.ts';
@@ -26,10 +27,27 @@ export interface HoldingPool {
   ): Promise<LmtpSendResult>;
 }
 
-interface Begun {
+/** One of a pool's own. */
+class Begun implements HeldDelivery {
+  readonly pool: Pool;
   readonly endpoint: Endpoint;
   readonly options: LmtpPoolOptions;
   readonly send: Send;
+
+  constructor(pool: Pool, endpoint: Endpoint, options: LmtpPoolOptions, send: Send) {
+    this.pool = pool;
+    this.endpoint = endpoint;
+    this.options = options;
+    this.send = send;
+  }
+
+  rcpt(recipient: Recipient, last: boolean): Promise<RcptAnswer> {
+    return this.send.rcpt(recipient, last);
+  }
+
+  end(): void {
+    this.send.end();
+  }
 }
 
 /** One connection is as good as the other: to the same place, greeted with the same name. */
@@ -42,8 +60,6 @@ function samePlace({ endpoint, options }: Begun, other: Endpoint, now: LmtpPoolO
 }
 
 export function holdingPool(pool: Pool): HoldingPool {
-  const begun = new WeakMap<HeldDelivery, Begun>();
-
   async function sendHeld(
     held: readonly HeldDelivery[],
     endpoint: Endpoint,
@@ -53,13 +69,13 @@ export function holdingPool(pool: Pool): HoldingPool {
   ): Promise<LmtpSendResult | undefined> {
     const { recipients, ...envelope } = message.envelope;
     for (const delivery of held) {
-      const known = begun.get(delivery);
-      if (known === undefined || !samePlace(known, endpoint, options)) continue;
-      const order = known.send.order(envelope, recipients);
+      if (!(delivery instanceof Begun) || delivery.pool !== pool) continue;
+      const { send } = delivery;
+      const order = samePlace(delivery, endpoint, options) ? send.order(envelope, recipients) : undefined;
       if (order === undefined) continue;
-      if (order.every((position, i) => position === i)) return known.send.send(message, options, signal);
+      if (order.every((position, i) => position === i)) return send.send(message, options, signal);
       const ordered = order.flatMap((position) => recipients[position] ?? []);
-      const sent = await known.send.send(
+      const sent = await send.send(
         { ...message, envelope: { ...envelope, recipients: ordered } },
         options,
         signal,
@@ -75,8 +91,7 @@ export function holdingPool(pool: Pool): HoldingPool {
   return {
     hold(endpoint, envelope, options) {
       const send = pool.hold(endpoint, envelope, options);
-      if (send !== undefined) begun.set(send, { endpoint, options, send });
-      return send;
+      return send === undefined ? undefined : new Begun(pool, endpoint, options, send);
     },
     async send(held, endpoint, message, options, signal) {
       const sent = held === undefined ? undefined : await sendHeld(held, endpoint, message, options, signal);
