@@ -113,6 +113,7 @@ export class HeldTransaction<S extends PoolSession, M, O, T extends PooledResult
     recipients: readonly Recipient[],
   ): readonly number[] | undefined {
     const accepted = this.#accepted;
+    if (this.#waiting.length > 0) return undefined;
     if (this.#state !== 'open' || this.#held.session?.connection.settled !== true) return undefined;
     if (recipients.length !== accepted.length || !sameEnvelope(this.#terms.envelope, envelope))
       return undefined;
@@ -163,7 +164,7 @@ export class HeldTransaction<S extends PoolSession, M, O, T extends PooledResult
   async #fly(): Promise<void> {
     this.#scheduled = false;
     const flight = this.#waiting;
-    if (flight.length === 0 || this.#state === 'over') return;
+    if (flight.length === 0 || (this.#state !== 'new' && this.#state !== 'open')) return;
     const first = this.#state === 'new';
     this.#waiting = [];
     this.#state = 'flying';

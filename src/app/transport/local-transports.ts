@@ -60,8 +60,15 @@ export function withGeneric(
 }
 
 /** What is said at RCPT is not what the delivery will say. */
-function withoutHold({ hold: _, ...transport }: Transport): Transport {
-  return transport;
+function withoutHold(transport: Transport): Transport {
+  const { name, maxRecipients } = transport;
+  return {
+    name,
+    maxRecipients,
+    deliver: (batch, signal) => transport.deliver(batch, signal),
+    calloutTarget: (hosts) => transport.calloutTarget(hosts),
+    close: () => transport.close(),
+  };
 }
 
 /** `transport_filter`, whose command runs as the user of the transport or router. */

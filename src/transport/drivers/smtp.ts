@@ -1,4 +1,5 @@
 /** The smtp transport: SMTP or LMTP over TCP/IP (Exim manual, "The smtp transport"). */
+import { isIP } from 'node:net';
 import { createLmtpPool } from '../../lmtp/client/pool.ts';
 import type { Endpoint } from '../../mail/endpoint.ts';
 import type { Envelope } from '../../mail/envelope.ts';
@@ -192,6 +193,19 @@ export function createSmtpTransport(name: string, options: SmtpTransportOptions)
     });
   }
 
+  // What has to be found out about a host, or may be different for each, is not guessed.
+  const foreseeable =
+    options.avoidEsmtp === undefined &&
+    options.avoidPipelining === undefined &&
+    options.unusable === undefined &&
+    o.multiDomain;
+  const hold: NonNullable<Transport['hold']> = ({ helo }, endpoint, { envelope, ...limits }) => {
+    // Which of its addresses a host is delivered to at is found out then.
+    if (endpoint.kind === 'tcp' && isIP(endpoint.host) === 0) return undefined;
+    const { sizeAddition, ignoreQuota } = o;
+    return holding.hold(endpoint, envelope, { ...o.timeouts, helo, sizeAddition, ignoreQuota, ...limits });
+  };
+
   return {
     name,
     maxRecipients,
@@ -241,14 +255,7 @@ export function createSmtpTransport(name: string, options: SmtpTransportOptions)
       };
       return target;
     },
-    hold(target, endpoint, { envelope, ...limits }) {
-      // What has to be found out about a host, or may be different for each, is not guessed.
-      if (options.avoidEsmtp !== undefined || options.avoidPipelining !== undefined) return undefined;
-      if (options.unusable !== undefined || !o.multiDomain) return undefined;
-      const { helo } = target;
-      const { sizeAddition, ignoreQuota } = o;
-      return holding.hold(endpoint, envelope, { ...o.timeouts, helo, sizeAddition, ignoreQuota, ...limits });
-    },
+    ...(foreseeable ? { hold } : {}),
     close: () => pool.close(),
   };
 }
