@@ -251,6 +251,7 @@ function request(state: AclState, test: VerifyTest, address: Address): VerifyReq
     ...(test.callout === undefined ? {} : { callout: calloutOptions(state, test.callout, size) }),
     ...(test.quota === undefined ? {} : { quota: { ...test.quota, ...size } }),
     ...(test.successOnRedirect ? { successOnRedirect: true } : {}),
+    ...(state.controls.direct === undefined ? {} : { direct: true }),
   };
 }
 

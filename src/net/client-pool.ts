@@ -1,7 +1,9 @@
 /** The pool behind both clients, SMTP and LMTP: they differ in the dialogues they bring. */
 import type { Address, ReversePath } from '../mail/address.ts';
 import { type Endpoint, endpointKey } from '../mail/endpoint.ts';
+import type { Envelope } from '../mail/envelope.ts';
 import type { Exchange, ExchangeResult } from './client-connection.ts';
+import { type HeldDialogues, type HeldSend, HeldTransaction } from './held-send.ts';
 import { type PooledOutcome, type PooledResult, runPooled } from './run-pooled.ts';
 import { defaultPoolOptions, type PoolOptions, type PoolSession, SessionPool } from './session-pool.ts';
 
@@ -18,6 +20,7 @@ export interface ClientDialogues<
   open(endpoint: Endpoint, options: O, signal: AbortSignal | undefined): Promise<S>;
   transaction(session: S, message: M, options: O): Dialogue<T>;
   inquiry(session: S, sender: ReversePath, recipients: readonly Address[], options: O): Dialogue<Q>;
+  readonly held: HeldDialogues<S, M, O, T>;
   resetTimeoutMs(options: O): number;
   /** What of the options makes connections to one place different things. */
   variant?(options: O): string;
@@ -39,6 +42,18 @@ export interface ClientPool<M, O, T, Q> extends AsyncDisposable {
     options?: O,
     signal?: AbortSignal,
   ): Promise<PooledOutcome<Q>>;
+  /**
+   * Begins a transaction whose recipients come one by one, and its content later. Such transactions have connections of their
+   * own, as many as the others at the most, so that those who take their time keep nobody from sending; undefined where
+   * all are in use.
+   *
+   * @param envelope as the message will have it; `declaredSize` is what its sender announced
+   */
+  hold(
+    endpoint: Endpoint,
+    envelope: Omit<Envelope, 'recipients'>,
+    options?: O,
+  ): HeldSend<M, O, T> | undefined;
   /** Connections open now. */
   readonly size: number;
   /** Closes idle connections, and those in use when they come back. */
@@ -50,7 +65,11 @@ export function createClientPool<S extends PoolSession, M, O, T extends PooledRe
   options: Partial<PoolOptions>,
 ): ClientPool<M, O, T, Q> {
   const pool = new SessionPool<S>({ ...defaultPoolOptions, ...options });
-  const close = (): Promise<void> => pool.close();
+  const heldPool = new SessionPool<S>({ ...defaultPoolOptions, ...options });
+  const close = async (): Promise<void> => {
+    await Promise.all([pool.close(), heldPool.close()]);
+  };
+  const keyOf = (endpoint: Endpoint, o: O): string => endpointKey(endpoint) + (dialogues.variant?.(o) ?? '');
   const run = <R extends PooledResult>(
     endpoint: Endpoint,
     o: O,
@@ -59,7 +78,7 @@ export function createClientPool<S extends PoolSession, M, O, T extends PooledRe
   ): Promise<PooledOutcome<R>> =>
     runPooled({
       pool,
-      key: endpointKey(endpoint) + (dialogues.variant?.(o) ?? ''),
+      key: keyOf(endpoint, o),
       open: () => dialogues.open(endpoint, o, signal),
       dialogue,
       resetTimeoutMs: dialogues.resetTimeoutMs(o),
@@ -70,8 +89,21 @@ export function createClientPool<S extends PoolSession, M, O, T extends PooledRe
       run(endpoint, o, signal, (session) => dialogues.transaction(session, message, o)),
     inquire: (endpoint, sender, recipients, o = dialogues.defaults, signal) =>
       run(endpoint, o, signal, (session) => dialogues.inquiry(session, sender, recipients, o)),
+    hold(endpoint, envelope, o = dialogues.defaults) {
+      const key = keyOf(endpoint, o);
+      if (!heldPool.hasRoom(key)) return undefined;
+      return new HeldTransaction({
+        pool: heldPool,
+        key,
+        open: () => dialogues.open(endpoint, o, undefined),
+        resetTimeoutMs: dialogues.resetTimeoutMs(o),
+        dialogues: dialogues.held,
+        envelope,
+        options: o,
+      });
+    },
     get size(): number {
-      return pool.size;
+      return pool.size + heldPool.size;
     },
     close,
     [Symbol.asyncDispose]: close,

@@ -102,6 +102,12 @@ export class SessionPool<S extends PoolSession> {
     this.#offer(place);
   }
 
+  /** Whether {@link acquire} would not have to wait. */
+  hasRoom(key: string): boolean {
+    const place = this.#places.get(key);
+    return place === undefined || place.idle.length > 0 || place.count < this.#options.maxPerEndpoint;
+  }
+
   /** Idle and busy sessions of all endpoints. */
   get size(): number {
     let count = 0;

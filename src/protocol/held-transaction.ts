@@ -1,6 +1,6 @@
 /**
- * A transaction that follows another one as it comes in: MAIL and the first RCPT, more RCPTs one at a time, the content
- * when it is there. What a proxy does, where `transaction.ts` has everything at the beginning. LMTP. Sans-IO.
+ * A transaction that follows another one as it comes in: MAIL and the first RCPTs, more RCPTs later, the content when it
+ * is there. What a proxy does, and direct delivery, where `transaction.ts` has everything at the beginning. Sans-IO.
  */
 import type { DialogueFault } from '../mail/dialogue-fault.ts';
 import type { Envelope, Recipient } from '../mail/envelope.ts';
@@ -10,7 +10,7 @@ import type { Capabilities } from './capabilities.ts';
 import { contentStream, stuffedStream } from './content-stream.ts';
 import { dataParts } from './dot-stuff.ts';
 import { mailLine, missingExtension, type RequiredExtension, rcptLine } from './envelope-commands.ts';
-import { commandLine, type Dialogue, type FlightBody, type FlightResult } from './flight.ts';
+import { commandLine, type Dialogue, type FlightBody } from './flight.ts';
 import { helloDialogue } from './opening.ts';
 import { type ForwardedClient, xclientLine } from './xclient.ts';
 
@@ -36,18 +36,37 @@ export interface HeldStart {
   readonly answer: HeldAnswer;
 }
 
+/** RCPTs, and how they are sent. */
+export interface HeldRcpts {
+  readonly recipients: readonly Recipient[];
+  /** With CRLF. */
+  readonly line: (recipient: Recipient, c: Capabilities) => string;
+  /** DATA behind them in the same flight: no more RCPTs will come. For servers with PIPELINING that get no BDAT. */
+  readonly data?: boolean;
+  /** For each reply. */
+  readonly timeoutMs: number;
+}
+
+export interface RcptsAnswered {
+  /** One for each recipient, in order: to MAIL where that was not taken. */
+  readonly answers: readonly HeldAnswer[];
+  /** The reply to DATA, where it was sent. After 354 only the content, or the end of the connection, can follow. */
+  readonly data?: Reply;
+}
+
 export interface HeldOpening {
   readonly capabilities: Capabilities;
   readonly helo: string;
   readonly client: ForwardedClient;
   /** What became of it earlier on this connection. */
   readonly xclient: XclientState;
+  /** With the size to declare. */
   readonly envelope: Omit<Envelope, 'recipients'>;
   /** For each reply. */
   readonly timeoutMs: number;
 }
 
-/** XCLIENT and LHLO where offered, MAIL, and the first RCPT. */
+/** For another LMTP server: XCLIENT and LHLO where offered, MAIL, and the first RCPT. */
 export function* startDialogue(o: HeldOpening, first: Recipient): Dialogue<HeldStart> {
   const { timeoutMs } = o;
   let { capabilities } = o;
@@ -69,31 +88,67 @@ export function* startDialogue(o: HeldOpening, first: Recipient): Dialogue<HeldS
       return done({ kind: 'reply', stage: 'mail', reply: replies[0] });
     } else state = 'refused';
   }
-  const extension = missingExtension(o.envelope, capabilities);
-  if (extension !== undefined) return done({ kind: 'unsupported', extension });
-  const mailCommand = mailLine(o.envelope, capabilities, o.envelope.declaredSize);
-  const rcptCommand = heldRcptLine(first, capabilities);
-  if (capabilities.pipelining) {
-    const both = yield { commands: mailCommand + rcptCommand, expect: 2, timeoutMs };
-    const [mail, rcpt] = both.replies;
-    if (mail === undefined) return done(unanswered('mail', both.fault));
-    if (!isPositive(mail)) return done(answerOf('mail', { ...both, replies: [mail] }));
-    return done(answerOf('rcpt', { ...both, replies: rcpt === undefined ? [] : [rcpt] }));
-  }
-  const mail = yield { commands: mailCommand, expect: 1, timeoutMs };
-  const reply = mail.replies[0];
-  if (reply === undefined || mail.fault !== undefined || !isPositive(reply))
-    return done(answerOf('mail', mail));
-  return done(yield* rcptDialogue(first, capabilities, timeoutMs));
+  const rcpts = { recipients: [first], line: forwardingRcptLine, timeoutMs };
+  const { answers } = yield* mailDialogue(o.envelope, capabilities, rcpts);
+  const [answer] = answers;
+  return done(answer ?? unanswered('rcpt', undefined));
 }
 
-/** One more RCPT of a transaction whose MAIL was taken. */
-export function* rcptDialogue(
-  recipient: Recipient,
+/** MAIL and RCPTs, in one flight where the server has PIPELINING. */
+export function* mailDialogue(
+  envelope: Omit<Envelope, 'recipients'>,
   c: Capabilities,
-  timeoutMs: number,
-): Dialogue<HeldAnswer> {
-  return answerOf('rcpt', yield { commands: heldRcptLine(recipient, c), expect: 1, timeoutMs });
+  rcpts: HeldRcpts,
+): Dialogue<RcptsAnswered> {
+  const { recipients, timeoutMs } = rcpts;
+  const all = (answer: HeldAnswer): RcptsAnswered => ({ answers: recipients.map(() => answer) });
+  const extension = missingExtension(envelope, c);
+  if (extension !== undefined) return all({ kind: 'unsupported', extension });
+  const mailCommand = mailLine(envelope, c, envelope.declaredSize);
+  const commands = c.pipelining ? mailCommand + linesOf(rcpts, c) : mailCommand;
+  const expect = c.pipelining ? 1 + repliesTo(rcpts) : 1;
+  const { replies, fault } = yield { commands, expect, timeoutMs };
+  const [mail, ...others] = replies;
+  if (mail === undefined) return all(unanswered('mail', fault));
+  if (!isPositive(mail)) return { ...answersOf(rcpts, others, fault), ...all(answerOf('mail', mail, fault)) };
+  if (c.pipelining) return answersOf(rcpts, others, fault);
+  return fault === undefined ? yield* rcptDialogue(rcpts, c) : all(unanswered('rcpt', fault));
+}
+
+/** More RCPTs of a transaction whose MAIL was taken. */
+export function* rcptDialogue(rcpts: HeldRcpts, c: Capabilities): Dialogue<RcptsAnswered> {
+  const { recipients, line, timeoutMs } = rcpts;
+  if (c.pipelining) {
+    const { replies, fault } = yield { commands: linesOf(rcpts, c), expect: repliesTo(rcpts), timeoutMs };
+    return answersOf(rcpts, replies, fault);
+  }
+  const replies: Reply[] = [];
+  for (const recipient of recipients) {
+    const answer = yield { commands: line(recipient, c), expect: 1, timeoutMs };
+    replies.push(...answer.replies);
+    if (answer.fault !== undefined) return answersOf(rcpts, replies, answer.fault);
+  }
+  return answersOf(rcpts, replies, undefined);
+}
+
+function linesOf({ recipients, line, data }: HeldRcpts, c: Capabilities): string {
+  let lines = '';
+  for (const recipient of recipients) lines += line(recipient, c);
+  return data === true ? `${lines}DATA\r\n` : lines;
+}
+
+function repliesTo({ recipients, data }: HeldRcpts): number {
+  return data === true ? recipients.length + 1 : recipients.length;
+}
+
+function answersOf(
+  { recipients }: HeldRcpts,
+  replies: readonly Reply[],
+  fault: DialogueFault | undefined,
+): RcptsAnswered {
+  const answers = recipients.map((_, i) => answerOf('rcpt', replies[i], fault));
+  const data = replies[recipients.length];
+  return data === undefined ? { answers } : { answers, data };
 }
 
 export interface HeldContent {
@@ -115,7 +170,7 @@ export function* contentDialogue(h: HeldContent): Dialogue<readonly HeldAnswer[]
     const data = yield { commands: 'DATA\r\n', expect: 1, timeoutMs };
     const go = data.replies[0];
     if (data.fault !== undefined || go?.code !== 354) {
-      const answer = answerOf('data', data, 400);
+      const answer = answerOf('data', go, data.fault, 400);
       return Array.from({ length: accepted }, () => answer);
     }
   }
@@ -123,7 +178,7 @@ export function* contentDialogue(h: HeldContent): Dialogue<readonly HeldAnswer[]
   const { replies, fault } = yield { commands, body, expect: accepted, timeoutMs, blockTimeoutMs: timeoutMs };
   return Array.from({ length: accepted }, (_, i): HeldAnswer => {
     const reply = replies[i];
-    return reply === undefined ? unanswered('content', fault) : answerOf('content', { replies: [reply] });
+    return answerOf('content', reply, reply === undefined ? fault : undefined);
   });
 }
 
@@ -137,7 +192,8 @@ function bodyOf({ capabilities, prefix, content }: HeldContent): FlightBody {
   };
 }
 
-function heldRcptLine(recipient: Recipient, c: Capabilities): string {
+/** With what a trusted server in front of another tells it beside the address. */
+export function forwardingRcptLine(recipient: Recipient, c: Capabilities): string {
   const { orcpt, forward } = recipient;
   let line = rcptLine(recipient, c, false).slice(0, -2);
   // Dovecot's servers take it without offering DSN; other servers might not.
@@ -149,10 +205,10 @@ function heldRcptLine(recipient: Recipient, c: Capabilities): string {
 /** 421 decides about nothing, nor does 3xx. @param least codes below are no answer to the command either */
 function answerOf(
   stage: 'mail' | 'rcpt' | 'data' | 'content',
-  { replies, fault }: FlightResult,
+  reply: Reply | undefined,
+  fault: DialogueFault | undefined,
   least = 200,
 ): HeldAnswer {
-  const reply = replies[0];
   if (reply === undefined || reply.code === 421) return unanswered(stage, fault);
   if (reply.code < least || (reply.code >= 300 && reply.code < 400))
     return unanswered(stage, { kind: 'malformed', text: `${reply.code} ${reply.lines[0]}` });

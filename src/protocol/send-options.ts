@@ -1,10 +1,19 @@
 /** What a caller may say about a transaction, with the defaults of RFC 5321 §4.5.3.2 as Exim rounds them. */
-import type { Envelope } from '../mail/envelope.ts';
+import type { Envelope, Recipient } from '../mail/envelope.ts';
 import type { MessageSource } from '../mail/message-source.ts';
 import type { Capabilities } from './capabilities.ts';
+import type { RcptAnswer } from '../mail/rcpt-answer.ts';
+import type { Reply } from '../mail/reply.ts';
+import { rcptLine } from './envelope-commands.ts';
 import type { Dialogue } from './flight.ts';
+import { type HeldAnswer, type HeldRcpts, mailDialogue, rcptDialogue } from './held-transaction.ts';
 import type { ClientProtocol } from './opening.ts';
-import { type TransactionResult, transactionDialogue } from './transaction.ts';
+import {
+  restDialogue,
+  type TransactionInput,
+  type TransactionResult,
+  transactionDialogue,
+} from './transaction.ts';
 
 export const defaultCommandTimeoutMs = 300_000;
 export const defaultFinalTimeoutMs = 600_000;
@@ -44,9 +53,86 @@ export function sendDialogue(
   message: OutgoingMessage,
   options: SendOptions,
 ): Dialogue<TransactionResult> {
-  return transactionDialogue({
+  return transactionDialogue(inputOf(protocol, capabilities, message, options));
+}
+
+/**
+ * The beginning of a transaction that is kept for its content, with the commands that {@link sendDialogue} would send.
+ *
+ * @param envelope where MAIL is still to be said; `declaredSize` is what its sender announced
+ * @param last nobody else is asked about, and the content follows
+ */
+export function* askDialogue(
+  capabilities: Capabilities,
+  envelope: Omit<Envelope, 'recipients'> | undefined,
+  recipients: readonly Recipient[],
+  last: boolean,
+  options: SendOptions,
+): Dialogue<{ readonly answers: readonly RcptAnswer[]; readonly data?: Reply }> {
+  const c = usable(capabilities, options);
+  const rcpts: HeldRcpts = {
+    recipients,
+    line: (recipient) => rcptLine(recipient, c, options.ignoreQuota ?? false),
+    data: last && c.pipelining && !c.chunking,
+    timeoutMs: options.commandTimeoutMs ?? defaultCommandTimeoutMs,
+  };
+  const { answers, data } =
+    envelope === undefined
+      ? yield* rcptDialogue(rcpts, c)
+      : yield* mailDialogue(withSize(envelope, options.sizeAddition ?? 0), c, rcpts);
+  const said = answers.map(rcptAnswer);
+  return data === undefined ? { answers: said } : { answers: said, data };
+}
+
+/**
+ * The content of a transaction whose recipients, those of the message, were all taken in {@link askDialogue}.
+ *
+ * @param data what that gave
+ */
+export function sendRestDialogue(
+  protocol: ClientProtocol,
+  capabilities: Capabilities,
+  message: OutgoingMessage,
+  data: Reply | undefined,
+  options: SendOptions,
+): Dialogue<TransactionResult> {
+  return restDialogue(inputOf(protocol, capabilities, message, options), data);
+}
+
+/** Whether {@link sendRestDialogue} ended before the server can have taken anything for a message. */
+export function nothingSent({ recipients }: TransactionResult): boolean {
+  return recipients.every((r) => r.kind === 'unanswered' && r.stage === 'data');
+}
+
+function withSize(
+  { declaredSize, ...envelope }: Omit<Envelope, 'recipients'>,
+  sizeAddition: number,
+): Omit<Envelope, 'recipients'> {
+  return declaredSize === undefined || sizeAddition < 0
+    ? envelope
+    : { ...envelope, declaredSize: declaredSize + sizeAddition };
+}
+
+/** What is said before the content can be about nothing else. */
+function rcptAnswer(answer: HeldAnswer): RcptAnswer {
+  if (answer.kind === 'unsupported') return answer;
+  const stage = answer.stage === 'mail' ? 'mail' : 'rcpt';
+  return { ...answer, stage };
+}
+
+function usable(capabilities: Capabilities, { avoidPipelining }: SendOptions): Capabilities {
+  return avoidPipelining === true ? { ...capabilities, pipelining: false } : capabilities;
+}
+
+function inputOf(
+  protocol: ClientProtocol,
+  capabilities: Capabilities,
+  message: OutgoingMessage,
+  options: SendOptions,
+): TransactionInput {
+  return {
     protocol,
-    capabilities: options.avoidPipelining === true ? { ...capabilities, pipelining: false } : capabilities,
+    capabilities: usable(capabilities, options),
     envelope: message.envelope,
     content: message.content,
     timeouts: {
@@ -57,5 +143,5 @@ export function sendDialogue(
     sizeAddition: options.sizeAddition ?? 0,
     ignoreQuota: options.ignoreQuota ?? false,
     firstFlightOctets: options.firstFlightOctets ?? defaultFirstFlightOctets,
-  });
+  };
 }

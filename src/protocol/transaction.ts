@@ -80,6 +80,18 @@ export function* transactionDialogue(t: TransactionInput): Dialogue<TransactionR
   return yield* t.capabilities.pipelining ? pipelined(t, run) : oneByOne(t, run);
 }
 
+/**
+ * The rest of a transaction in which MAIL and every RCPT were taken before: the content and its replies.
+ *
+ * @param data the reply to DATA, where that was said too
+ */
+export function* restDialogue(t: TransactionInput, data: Reply | undefined): Dialogue<TransactionResult> {
+  const run = new Run(t);
+  run.mail = { code: 250, lines: [''] };
+  for (const position of t.envelope.recipients.keys()) run.accepted.push(position);
+  return yield* data === undefined ? content(t, run) : afterDataReply(t, run, data, false);
+}
+
 /** What is known so far of every recipient. */
 class Run {
   readonly #input: TransactionInput;
@@ -216,11 +228,16 @@ function* oneByOne(t: TransactionInput, run: Run): Dialogue<TransactionResult> {
     }
   }
   if (run.accepted.length === 0) return run.result('open');
+  return yield* content(t, run);
+}
+
+/** The content behind RCPTs of which some were taken. */
+function* content(t: TransactionInput, run: Run): Dialogue<TransactionResult> {
   if (takesChunks(t)) return yield* sendChunk(t, run);
-  const data = yield { commands: 'DATA\r\n', expect: 1, timeoutMs };
+  const data = yield { commands: 'DATA\r\n', expect: 1, timeoutMs: t.timeouts.commandMs };
   const reply = data.replies[0];
   if (reply === undefined) {
-    run.broke('data', recipients.length - 1, faultOf(data));
+    run.broke('data', t.envelope.recipients.length - 1, faultOf(data));
     return run.result('broken');
   }
   return yield* afterDataReply(t, run, reply, false);

@@ -5,12 +5,13 @@ import type { RouteHost } from '../mail/route-host.ts';
 import type { RetryRule } from '../retry/rules.ts';
 import type { Claim } from '../spool/spool.ts';
 import type { MessageSource } from '../mail/message-source.ts';
-import type { Batch } from '../transport/transport.ts';
+import type { Batch, HeldDelivery } from '../transport/transport.ts';
 import type { RecipientGroup, RoutedRecipient } from './batch.ts';
 import { classify, hostRetryErrno } from './classify.ts';
 import type { DeliveryContext } from './context.ts';
 import type { GateOpen } from './host-gate.ts';
 import type { Attempt } from './outcome.ts';
+import { transferName, transferNumber } from './transfer.ts';
 import { addressKey, decideRetry, type Failure, ruleFor, timedOut } from './retry-decision.ts';
 import { errorText } from '../mail/error-text.ts';
 
@@ -23,6 +24,8 @@ export interface GroupDelivery {
   /** Facts for matching retry rules. */
   readonly scope: ExpandScope;
   readonly force: boolean;
+  /** Transactions that were begun for the message. */
+  readonly held?: readonly HeldDelivery[];
   readonly signal: AbortSignal;
 }
 
@@ -161,15 +164,16 @@ async function hand(
       recipients: group.members.map((m) => ({
         ...m.recipient,
         address: m.routed.address,
-        transferNumber: transferNumber(m),
+        transferNumber: transferNumber(m.recipient.transferNumber ?? String(m.position), m.key),
       })),
       envelope:
         context.instance === undefined
           ? envelope
-          : { ...envelope, transfer: `${context.instance}.${claim.entry.id}` },
+          : { ...envelope, transfer: transferName(context.instance, claim.entry.id) },
       hosts,
       ...(group.fallenBack === true ? { fallback: true } : undefined),
       ...(group.members[0].routed.unordered ? { randomized: true } : undefined),
+      ...(d.held === undefined ? undefined : { held: d.held }),
       message,
       ...(longestLine === undefined ? undefined : { longestLine }),
       ...(group.members[0].routed.delivery === undefined
@@ -315,15 +319,6 @@ async function hostFailure(
     nextTryAtMs: retry.nextTryAtMs,
     expired: retry.expired || nowMs - claim.entry.reception.receivedAtMs > lastCutoffMs,
   };
-}
-
-/** The same at every attempt, and another for each copy: the position, and a digest of the name of what it was turned into. */
-function transferNumber({ position, key }: RoutedRecipient): string {
-  if (key === '') return String(position);
-  // FNV-1a: whoever shares a position with another has the store's own address to be told by too.
-  let digest = 0x811c9dc5;
-  for (let i = 0; i < key.length; i++) digest = Math.imul(digest ^ key.charCodeAt(i), 0x01000193);
-  return `${position}.${(digest >>> 0).toString(16)}`;
 }
 
 const missingOutcome: RecipientOutcome = {

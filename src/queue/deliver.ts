@@ -11,6 +11,7 @@ import type { Held, Routed, RouteEnvironment } from '../router/environment.ts';
 import { type Leaf, putOff, routeAll } from '../router/route.ts';
 import type { SyntaxReport } from '../router/router.ts';
 import type { Claim } from '../spool/spool.ts';
+import type { HeldDelivery } from '../transport/transport.ts';
 import { groupRecipients, type RecipientGroup, type RoutedRecipient } from './batch.ts';
 import { noErrno } from './classify.ts';
 import { type DeliveryContext, factsOf } from './context.ts';
@@ -35,6 +36,8 @@ export interface DeliverOptions {
    * server stay untried.
    */
   readonly direct?: boolean;
+  /** Transactions that were begun for the message. */
+  readonly held?: readonly HeldDelivery[];
   /** Aborted: stop soon, record what is known, give the message back. */
   readonly signal: AbortSignal;
 }
@@ -194,6 +197,7 @@ async function runGroups(
       message: () => contents(group),
       scope,
       force: options.force,
+      ...(options.held === undefined ? undefined : { held: options.held }),
       signal: options.signal,
     };
     const results = await deliverGroup(delivery);

@@ -6,6 +6,7 @@
 import type { QueueId } from '../mail/message-id.ts';
 import type { Status } from '../mail/outcome.ts';
 import type { Claim, RecipientState, Submission, WrittenContent } from '../spool/spool.ts';
+import type { HeldDelivery } from '../transport/transport.ts';
 import type { DeliveryContext } from './context.ts';
 import { attemptDelivery } from './deliver.ts';
 import type { Attempt } from './outcome.ts';
@@ -41,6 +42,8 @@ export interface DirectTerms {
   readonly told: boolean;
   /** `pass`: the same for those put off. */
   readonly defer: 'spool' | 'pass';
+  /** Transactions that were begun for the message. */
+  readonly held?: readonly HeldDelivery[];
 }
 
 export type DirectMessage = Submission & { readonly id: QueueId };
@@ -61,7 +64,12 @@ export function directDelivery(
   limitMs: number,
   stopping: AbortSignal,
 ): DirectDelivery {
-  return async (message, { source, headerSize, complete }, { told, defer }) => {
+  const underWay = new Set<AbortController>();
+  const stopAll = (): void => {
+    for (const one of underWay) one.abort();
+  };
+  stopping.addEventListener('abort', stopAll, { once: true });
+  return async (message, { source, headerSize, complete }, { told, defer, held }) => {
     const nowMs = context.nowMs();
     const untried: RecipientState = { kind: 'pending', nextAttemptAtMs: nowMs, attempts: 0 };
     const claim: Claim = {
@@ -74,12 +82,22 @@ export function directDelivery(
       content: source,
       token: '',
     };
-    const deadline = deadlineAfter(complete, limitMs, stopping);
-    const attempted = await attemptDelivery(context, claim, {
-      force: false,
-      direct: true,
-      signal: deadline.signal,
-    }).finally(deadline.stop);
+    const deadline = new AbortController();
+    underWay.add(deadline);
+    const stopClock = abortAfter(deadline, complete, limitMs);
+    if (stopping.aborted) deadline.abort();
+    let attempted: Work | 'lost';
+    try {
+      attempted = await attemptDelivery(context, claim, {
+        force: false,
+        direct: true,
+        ...(held === undefined ? undefined : { held }),
+        signal: deadline.signal,
+      });
+    } finally {
+      stopClock();
+      underWay.delete(deadline);
+    }
     const work = attempted === 'lost' ? noWork : marked(attempted);
     for (const [number, { kind }] of work.attempts) {
       const task = work.tasks[number];
@@ -117,30 +135,23 @@ export function directDelivery(
   };
 }
 
-/** Aborts when the sender has waited for so long: from when it had said all. */
-function deadlineAfter(
+/** Aborts when the sender has waited for so long: from when it had said all. Gives what ends that. */
+function abortAfter(
+  controller: AbortController,
   complete: Promise<boolean> | undefined,
   limitMs: number,
-  stopping: AbortSignal,
-): { readonly signal: AbortSignal; readonly stop: () => void } {
-  const controller = new AbortController();
-  const giveUp = (): void => controller.abort();
+): () => void {
   let timer: NodeJS.Timeout | undefined;
   let stopped = false;
   const begin = (whole: boolean): void => {
-    if (!whole || stopping.aborted) giveUp();
-    else if (!stopped) timer = setTimeout(giveUp, limitMs);
+    if (!whole) controller.abort();
+    else if (!stopped) timer = setTimeout(() => controller.abort(), limitMs);
   };
-  stopping.addEventListener('abort', giveUp, { once: true });
   if (complete === undefined) begin(true);
   else void complete.then(begin);
-  return {
-    signal: controller.signal,
-    stop() {
-      stopped = true;
-      clearTimeout(timer);
-      stopping.removeEventListener('abort', giveUp);
-    },
+  return () => {
+    stopped = true;
+    clearTimeout(timer);
   };
 }
 

@@ -75,16 +75,24 @@ export function createHostGate(
   /** What was written and may not be visible in the hints yet; undefined for a deletion. */
   const recent = new Map<string, HostRecord | undefined>();
   const probes = new Map<string, Promise<void>>();
+  /** Hosts of which nothing was known, and until when that is believed: what another process finds out is seen so much later. */
+  const unknown = new Map<string, number>();
 
   const read = (key: string, nowMs: number): HostRecord | undefined => {
     if (recent.size > 0 && recent.has(key)) return recent.get(key);
+    if (nowMs < (unknown.get(key) ?? 0)) return undefined;
     const record = hints.get('retry', key, nowMs);
+    if (record === undefined) {
+      if (unknown.size >= maxUnknown) unknown.clear();
+      unknown.set(key, nowMs + unknownMs);
+    }
     if (record === undefined || !isHostRecord(record)) return undefined;
     return nowMs - record.lastTryAtMs > schedule.dataExpireMs ? undefined : record;
   };
 
   const write = (key: string, record: HostRecord | undefined): void => {
     recent.set(key, record);
+    unknown.delete(key);
     const stored =
       record === undefined
         ? hints.delete('retry', key)
@@ -168,6 +176,9 @@ export function createHostGate(
     },
   };
 }
+
+const maxUnknown = 1000;
+const unknownMs = 1000;
 
 /** A transport that knows its own destination counts as one place without a host. */
 function placesOf(hosts: readonly RouteHost[]): readonly (RouteHost | undefined)[] {

@@ -100,5 +100,10 @@ export type Routed =
       readonly facts: AddressFacts;
     };
 
-/** What verification gets beside an end: several addresses, or a file or command, which are not looked into further. */
-export type VerifiedRoute = Routed | { readonly kind: 'redirected'; readonly facts: AddressFacts };
+/**
+ * What verification gets beside an end: several addresses, or a file or command, which are not looked into further. `key` is
+ * Exim's unique name of what a recipient was redirected to, see Leaf; absent where it was not.
+ */
+export type VerifiedRoute =
+  | (Routed & { readonly key?: string })
+  | { readonly kind: 'redirected'; readonly facts: AddressFacts };

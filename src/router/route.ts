@@ -26,7 +26,8 @@ export async function route(
   let item: Item = { address, ancestors: [], inherited: nothing };
   for (;;) {
     const step = await routeStep(item, env, signal);
-    if (step.routed !== undefined) return step.routed;
+    if (step.routed !== undefined)
+      return item.ancestors.length === 0 ? step.routed : { ...step.routed, key: uniqueName(item) };
     const [only, ...others] = step.children ?? [];
     if (only?.kind !== 'item' || others.length > 0 || stopAtRedirect)
       return {

@@ -174,10 +174,11 @@ export interface ClaimOptions {
 export interface Spool {
   /**
    * A queue id no other message of this spool has or had, also after a crash and a restart within one second: for
-   * generated messages. Do not make ids for the spool in any other way.
+   * generated messages and for {@link create}. Do not make ids for the spool in any other way.
    */
   newId(): QueueId;
-  create(signal: AbortSignal): Promise<SpoolWriter>;
+  /** @param id one of {@link newId} that was needed before; each for one message only */
+  create(signal: AbortSignal, id?: QueueId): Promise<SpoolWriter>;
   /**
    * Claims messages that have a recipient due at `nowMs`, are not frozen and not leased to a live process; the one due
    * longest first, so new mail in the order in which it came. May give fewer than `max` although more are due (content

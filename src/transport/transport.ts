@@ -6,6 +6,7 @@ import type { QueueId } from '../mail/message-id.ts';
 import type { LocalDelivery } from '../mail/local-delivery.ts';
 import type { MessageSource } from '../mail/message-source.ts';
 import type { RecipientOutcome } from '../mail/outcome.ts';
+import type { RcptAnswer } from '../mail/rcpt-answer.ts';
 import type { RouteHost } from '../mail/route-host.ts';
 
 /** Recipients of one message that go to the same place in one transaction. */
@@ -27,6 +28,29 @@ export interface Batch {
   readonly longestLine?: number;
   /** User, home and direct target, the same for all recipients of the batch; absent where the router settled none. */
   readonly delivery?: LocalDelivery;
+  /** Transactions that {@link Transport.hold} began for this message; used where one is just what would be begun now. */
+  readonly held?: readonly HeldDelivery[];
+}
+
+/** What is known of a message whose transaction is begun before its content has come. */
+export interface HoldStart {
+  /** As in the batch; `declaredSize` is what the sender announced. */
+  readonly envelope: Omit<Envelope, 'recipients'>;
+  /** Limits of connecting, and of each reply to MAIL and RCPT. */
+  readonly connectTimeoutMs: number;
+  readonly commandTimeoutMs: number;
+}
+
+/** A transaction that stays open for the content. */
+export interface HeldDelivery {
+  /**
+   * Whoever comes in one turn of the event loop is asked about in one flight. Never rejects.
+   *
+   * @param last nobody else is to be asked about, and the content follows
+   */
+  rcpt(recipient: Recipient, last: boolean): Promise<RcptAnswer>;
+  /** Takes back what was not delivered and frees the connection. May be called at any time, also again. */
+  end(): void;
 }
 
 /** How a callout reaches the place where a transport delivers. */
@@ -57,6 +81,14 @@ export interface Transport {
   deliver(batch: Batch, signal: AbortSignal): Promise<readonly RecipientOutcome[]>;
   /** Where to ask about recipients; a text says why this transport cannot be asked (Exim: "non-smtp"). */
   calloutTarget(hosts: readonly RouteHost[]): CalloutTarget | CalloutImpossible;
+  /**
+   * Begins a transaction for a message that is still to come, with the commands that {@link deliver} would send. Undefined
+   * where it cannot be told beforehand what those are, or no more transactions may wait. Absent: never.
+   *
+   * @param target what {@link calloutTarget} gave
+   * @param endpoint one of its endpoints
+   */
+  hold?(target: CalloutTarget, endpoint: Endpoint, start: HoldStart): HeldDelivery | undefined;
   /** At most this many recipients in one batch (`batch_max`, `max_rcpt`); Infinity for no bound. */
   readonly maxRecipients: number;
   close(): Promise<void>;

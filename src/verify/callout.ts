@@ -7,6 +7,7 @@ import { type Address, formatAddress, type ReversePath } from '../mail/address.t
 import type { DialogueFault } from '../mail/dialogue-fault.ts';
 import { type Endpoint, endpointKey } from '../mail/endpoint.ts';
 import { MailError } from '../mail/mail-error.ts';
+import type { RcptAnswer } from '../mail/rcpt-answer.ts';
 import { isPermanent, isPositive, type Reply } from '../mail/reply.ts';
 import { createSmtpPool } from '../smtp/client/pool.ts';
 import type { CalloutTarget } from '../transport/transport.ts';
@@ -23,6 +24,8 @@ export interface CalloutQuestion {
   readonly commandTimeoutMs: number;
   /** Limit of the whole question over all hosts; no further host is tried, and no answer waited for, after it. */
   readonly maxWaitMs: number;
+  /** Asks in a transaction that stays open for a message; undefined where there can be none, and the question is as any. */
+  readonly hold?: (endpoint: Endpoint) => Promise<RcptAnswer> | undefined;
 }
 
 /** What was being waited for: Exim calls all but `rcpt` a rejection of "mail". */
@@ -136,8 +139,11 @@ export function createCallouts(
   const resting = new Map<string, Rest>();
   const foreseen = new Map<string, { readonly answer: Promise<CalloutAnswer>; readonly atMs: number }>();
 
+  const deskKey = (target: CalloutTarget, endpoint: Endpoint): string =>
+    `${target.protocol} ${endpointKey(endpoint)} ${target.helo}`;
+
   function deskFor(target: CalloutTarget, endpoint: Endpoint): Desk {
-    const key = `${target.protocol} ${endpointKey(endpoint)} ${target.helo}`;
+    const key = deskKey(target, endpoint);
     let desk = desks.get(key);
     if (desk === undefined) {
       const client = target.protocol === 'lmtp' ? lmtp : smtp;
@@ -212,7 +218,7 @@ export function createCallouts(
     if (desk.workers === 0) for (const [key, other] of desks) if (other === desk) desks.delete(key);
   }
 
-  function gaveNoSession({ key, endpoint }: Desk, answer: CalloutAnswer): void {
+  function gaveNoSession({ key, endpoint }: Pick<Desk, 'key' | 'endpoint'>, answer: CalloutAnswer): void {
     const failures = (resting.get(key)?.failures ?? 0) + 1;
     const restMs = Math.min(limits.longestRestMs, limits.firstRestMs * 2 ** Math.min(failures - 1, 20));
     if (failures === 1)
@@ -221,15 +227,19 @@ export function createCallouts(
     resting.set(key, { failures, untilMs: performance.now() + restMs, answer });
   }
 
-  function answered({ key, endpoint }: Desk): void {
+  function answered({ key, endpoint }: Pick<Desk, 'key' | 'endpoint'>): void {
     if (resting.delete(key)) note(`callout: ${endpointKey(endpoint)} answers again`);
   }
 
-  async function askAll(question: CalloutQuestion): Promise<CalloutAnswer> {
+  /** @param from the first endpoint to try @param start when the question began */
+  async function askAll(
+    question: CalloutQuestion,
+    from = 0,
+    start = performance.now(),
+  ): Promise<CalloutAnswer> {
     const { target, maxWaitMs } = question;
-    const start = performance.now();
     let last: CalloutAnswer | undefined;
-    for (const endpoint of target.endpoints) {
+    for (const endpoint of target.endpoints.slice(from)) {
       const leftMs = maxWaitMs - (performance.now() - start);
       if (leftMs <= 0) break;
       last = await askOne(deskFor(target, endpoint), question, leftMs);
@@ -244,6 +254,52 @@ export function createCallouts(
     );
   }
 
+  /** Undefined where the question is one like any other. */
+  function askHeld(question: CalloutQuestion): Promise<CalloutAnswer> | undefined {
+    const { target, hold } = question;
+    if (hold === undefined) return undefined;
+    const nowMs = resting.size === 0 ? 0 : performance.now();
+    const rests = (e: Endpoint): boolean => (resting.get(deskKey(target, e))?.untilMs ?? 0) > nowMs;
+    const at = resting.size === 0 ? 0 : target.endpoints.findIndex((e) => !rests(e));
+    const endpoint = target.endpoints[at];
+    const said = endpoint === undefined ? undefined : hold(endpoint);
+    return endpoint === undefined || said === undefined ? undefined : goOn(question, endpoint, at, said);
+  }
+
+  async function goOn(
+    question: CalloutQuestion,
+    endpoint: Endpoint,
+    at: number,
+    said: Promise<RcptAnswer>,
+  ): Promise<CalloutAnswer> {
+    const start = performance.now();
+    const heard = await inTime(said, question.maxWaitMs);
+    const answer = heldAnswer(question, endpoint, heard);
+    if (answer !== undefined && (answer.kind !== 'unclear' || at + 1 >= question.target.endpoints.length))
+      return answer;
+    return askAll(question, answer === undefined ? at : at + 1, start);
+  }
+
+  /** Undefined where it has to be asked again, on a connection that is used for questions. */
+  function heldAnswer(
+    question: CalloutQuestion,
+    endpoint: Endpoint,
+    said: RcptAnswer,
+  ): CalloutAnswer | undefined {
+    const key = deskKey(question.target, endpoint);
+    if (said.kind === 'reply') {
+      if (resting.size > 0) answered({ key, endpoint });
+      return replied(question, endpoint, said.stage, said.reply);
+    }
+    // Only a long wait is not repeated.
+    if (said.kind === 'unsupported' || said.fault.kind !== 'timeout') return undefined;
+    if (said.kind === 'unanswered')
+      return unclear(endpoint, said.stage, commandOf(question, said.stage), undefined, said.fault);
+    const answer = unclear(endpoint, 'connect', said.after ?? 'connect', said.reply, said.fault);
+    gaveNoSession({ key, endpoint }, answer);
+    return answer;
+  }
+
   function askOnce(key: string, question: CalloutQuestion): Promise<CalloutAnswer> {
     let answer = asked.get(key);
     if (answer === undefined) {
@@ -255,6 +311,8 @@ export function createCallouts(
 
   return {
     ask(question, signal) {
+      const held = askHeld(question);
+      if (held !== undefined) return unlessAborted(held, signal);
       const key = questionKey(question);
       const known = foreseen.get(key);
       foreseen.delete(key);
@@ -337,18 +395,12 @@ async function flyBatch(desk: Desk, batch: readonly Pending[]): Promise<CalloutA
   batch.forEach((p, i) => {
     const a = asked.result.answers[i];
     if (a === undefined) return;
-    const after =
-      a.stage === 'mail'
-        ? `MAIL FROM:<${formatAddress(sender)}>`
-        : `RCPT TO:<${formatAddress(p.question.address)}>`;
     if (a.kind === 'reply' && a.reply.code !== 421) {
       progress = true;
-      if (isPositive(a.reply)) p.answer({ kind: 'accepted', peer: endpoint, reply: a.reply });
-      else if (isPermanent(a.reply))
-        p.answer({ kind: 'refused', stage: a.stage, peer: endpoint, after, reply: a.reply });
-      else p.answer(unclear(endpoint, a.stage, after, a.reply, undefined));
+      p.answer(replied(p.question, endpoint, a.stage, a.reply));
       return;
     }
+    const after = commandOf(p.question, a.stage);
     // Some servers hang up after a number of unknown recipients: the others have not had their turn.
     const gone =
       a.kind === 'reply' || a.fault.kind === 'closed' || a.fault.kind === 'shutdown' || a.fault.kind === 'io';
@@ -358,6 +410,35 @@ async function flyBatch(desk: Desk, batch: readonly Pending[]): Promise<CalloutA
   });
   desk.waiting.unshift(...again);
   return undefined;
+}
+
+function commandOf({ sender, address }: CalloutQuestion, stage: 'mail' | 'rcpt'): string {
+  return stage === 'mail' ? `MAIL FROM:<${formatAddress(sender)}>` : `RCPT TO:<${formatAddress(address)}>`;
+}
+
+/** What a reply means that is not the end of the session. */
+function replied(
+  question: CalloutQuestion,
+  peer: Endpoint,
+  stage: 'mail' | 'rcpt',
+  reply: Reply,
+): CalloutAnswer {
+  if (isPositive(reply)) return { kind: 'accepted', peer, reply };
+  const after = commandOf(question, stage);
+  if (isPermanent(reply)) return { kind: 'refused', stage, peer, after, reply };
+  return unclear(peer, stage, after, reply, undefined);
+}
+
+/** What comes later than the question may take concerns nobody. */
+function inTime(answer: Promise<RcptAnswer>, timeoutMs: number): Promise<RcptAnswer> {
+  return new Promise((resolve, reject) => {
+    const late: RcptAnswer = { kind: 'unanswered', stage: 'rcpt', fault: { kind: 'timeout', timeoutMs } };
+    const timer = setTimeout(() => resolve(late), timeoutMs);
+    answer.then((said) => {
+      clearTimeout(timer);
+      resolve(said);
+    }, reject);
+  });
 }
 
 function unclear(

@@ -30,6 +30,8 @@ export interface VerifyRequest {
   readonly quota?: { readonly positiveMs: number; readonly negativeMs: number; readonly sizeOctets?: number };
   /** `success_on_redirect`: whatever a redirection makes of it, it is good. */
   readonly successOnRedirect?: boolean;
+  /** The message is to be delivered while its sender waits: the callout may be the beginning of its transaction. */
+  readonly direct?: boolean;
 }
 
 export type VerifyResult = (
@@ -67,6 +69,10 @@ export interface Verifier {
 }
 
 export interface ForeseeingVerifier extends Verifier {
-  /** Recipients that are likely to be verified in a moment with the same callout: their servers are asked now. */
-  foresee(addresses: readonly Address[], callout: CalloutOptions, signal: AbortSignal): void;
+  /**
+   * Recipients that are likely to be verified in a moment with the same callout: their servers are asked now.
+   *
+   * @param direct see {@link VerifyRequest}
+   */
+  foresee(addresses: readonly Address[], callout: CalloutOptions, direct: boolean, signal: AbortSignal): void;
 }

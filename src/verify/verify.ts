@@ -26,6 +26,10 @@ export type VerifyRouting =
       readonly hosts: readonly RouteHost[];
       /** What goes into RCPT: affixes taken off. */
       readonly address: Address;
+      /** See VerifiedRoute; absent for the address itself. */
+      readonly key?: string;
+      /** Where its failures are to be told, if not to the sender. */
+      readonly errorsTo?: ReversePath;
       readonly facts: { readonly local: string; readonly domain: string; readonly addressData?: string };
     }
   | { readonly kind: 'discard' }
@@ -50,13 +54,36 @@ export interface VerifierParts {
   /** Absent: no callout is remembered. */
   readonly cache?: CalloutCache;
   /** A server is about to be asked: the moment to {@link ForeseeingVerifier.foresee} what will be asked next. */
-  readonly onAsk?: (options: CalloutOptions) => void;
+  readonly onAsk?: (options: CalloutOptions, direct: boolean) => void;
   /** A callout was wanted where mail stays on this machine: nobody was asked. */
   readonly unasked?: (transport: string, reason: string) => void;
+  /** A message that is delivered at once: its transaction, in which its recipients are asked about; undefined where there is none. */
+  readonly hold?: (question: HeldQuestion) => HeldCallout | undefined;
   /** `callout_random_local_part`, expanded; undefined where it gives none. */
   readonly randomLocalPart?: () => Promise<LocalPart | undefined>;
   /** Milliseconds since 1970. */
   readonly nowMs?: () => number;
+}
+
+/** A recipient who is asked about in the transaction of the message. */
+export interface HeldQuestion {
+  readonly transport: Transport;
+  readonly target: CalloutTarget;
+  readonly routing: Extract<VerifyRouting, { kind: 'routed' }>;
+  /** The reverse path of the callout; null where nothing was said of it. */
+  readonly sender: ReversePath;
+  readonly timeoutMs: number;
+  readonly connectTimeoutMs: number;
+  /** Which of the RCPTs it is: 0 for the one at hand, 1 for the one behind it. */
+  readonly ahead: number;
+}
+
+export interface HeldCallout {
+  /** That of the message, whatever the callout's. */
+  readonly sender: ReversePath;
+  readonly ask: NonNullable<CalloutQuestion['hold']>;
+  /** It need not be asked about, but belongs to the message. */
+  take(): void;
 }
 
 type Who = 'recipient' | 'sender';
@@ -65,8 +92,11 @@ export function createVerifier(parts: VerifierParts): ForeseeingVerifier {
   return {
     verifyRecipient: (request, signal) => verify(parts, request, 'recipient', signal),
     verifySender: (request, signal) => verify(parts, request, 'sender', signal),
-    foresee: (addresses, callout, signal) => {
-      for (const address of addresses) void foresee(parts, address, callout, signal).catch(() => undefined);
+    foresee: (addresses, callout, direct, signal) => {
+      for (const [i, address] of addresses.entries()) {
+        const ahead = direct ? i + 1 : undefined;
+        void foresee(parts, address, ahead, callout, signal).catch(() => undefined);
+      }
     },
   };
 }
@@ -116,7 +146,8 @@ async function verify(
         if (full !== undefined) return { ...full, ...data };
       }
       if (request.callout === undefined) return { kind: 'ok', via: 'route', ...data };
-      const result = await callOut(parts, routing, request.callout, who, signal);
+      const direct = request.direct === true && who === 'recipient';
+      const result = await callOut(parts, routing, request.callout, who, direct, signal);
       if (result.kind === 'defer' && request.callout.deferOk)
         return { kind: 'ok', via: 'callout', forgiven: result.stage, ...data };
       if (result.kind !== 'ok' || result.random === true) return { ...result, ...data };
@@ -131,6 +162,7 @@ async function callOut(
   routing: Extract<VerifyRouting, { kind: 'routed' }>,
   options: CalloutOptions,
   who: Who,
+  direct: boolean,
   signal: AbortSignal,
 ): Promise<VerifyResult> {
   const target = targetOf(parts, routing);
@@ -140,7 +172,20 @@ async function callOut(
     parts.unasked?.(routing.transport ?? '', target.reason);
     return { kind: 'ok', via: 'route' };
   }
-  return askServer({ parts, target, address: routing.address, options, who, signal });
+  const held = direct ? heldFor(parts, target, routing, options, 0) : undefined;
+  return askServer({ parts, target, address: routing.address, options, who, held, signal });
+}
+
+function heldFor(
+  parts: VerifierParts,
+  target: CalloutTarget,
+  routing: Extract<VerifyRouting, { kind: 'routed' }>,
+  { sender, timeoutMs, connectTimeoutMs }: CalloutOptions,
+  ahead: number,
+): HeldCallout | undefined {
+  const transport = parts.transport(routing.transport ?? '');
+  if (transport === undefined || parts.hold === undefined) return undefined;
+  return parts.hold({ transport, target, routing, sender, timeoutMs, connectTimeoutMs, ahead });
 }
 
 /** One verification that a server is asked for. */
@@ -150,25 +195,29 @@ interface Asking {
   readonly address: Address;
   readonly options: CalloutOptions;
   readonly who: Who;
+  /** The address itself is asked about so. */
+  readonly held: HeldCallout | undefined;
   readonly signal: AbortSignal;
 }
 
 const nothingKnown: Unknown = { kind: 'ask' };
 
 async function askServer(asking: Asking): Promise<VerifyResult> {
-  const { parts, address, options, who } = asking;
-  const { sender, random = false, postmaster } = options;
-  const nowMs = (parts.nowMs ?? Date.now)();
+  const { parts, address, options, who, held } = asking;
+  const { random = false, postmaster, sender } = options;
   const cache = options.noCache ? undefined : parts.cache;
-  const question = { address, sender, random, postmaster: postmaster !== undefined };
-  const known: CachedAnswer | Unknown = cache?.lookup(question, nowMs) ?? nothingKnown;
+  const known = lookUp(parts, address, options, held);
   if (known.kind === 'refused') return cachedFailure(known, who);
-  if (known.kind === 'random-accepted') return { kind: 'ok', via: 'cache', random: true };
-  if (known.kind !== 'ask') return { kind: 'ok', via: 'cache' };
-  parts.onAsk?.(options);
+  if (known.kind !== 'ask') {
+    held?.take();
+    return known.kind === 'random-accepted'
+      ? { kind: 'ok', via: 'cache', random: true }
+      : { kind: 'ok', via: 'cache' };
+  }
+  parts.onAsk?.(options, held !== undefined);
 
-  const learn = (lesson: CalloutLesson): void =>
-    cache?.remember(address, sender, lesson, (parts.nowMs ?? Date.now)());
+  const learn = (lesson: CalloutLesson, of = sender): void =>
+    cache?.remember(address, of, lesson, (parts.nowMs ?? Date.now)());
   if (random && known.random === undefined) {
     const anybody = await parts.randomLocalPart?.();
     if (anybody !== undefined) {
@@ -182,10 +231,12 @@ async function askServer(asking: Asking): Promise<VerifyResult> {
       if (answer.stage === 'rcpt') learn({ of: 'random', result: 'reject' });
     }
   }
-  const answer = await ask(asking, address, sender);
-  const lessons = lessonsOf(answer, sender === null);
+  const given = held === undefined ? sender : held.sender;
+  const answer = await ask(asking, address, given, held);
+  const lessons = lessonsOf(answer, given === null);
   const done = (result: VerifyResult): VerifyResult => {
-    for (const lesson of lessons) learn(lesson);
+    // Whom a server takes mail for from somebody it knows; whom it does not, it may not take that sender's mail for.
+    for (const lesson of lessons) learn(lesson, answer.kind === 'accepted' ? sender : given);
     return result;
   };
   if (answer.kind !== 'accepted') return done(resultOf(answer, who));
@@ -198,12 +249,31 @@ async function askServer(asking: Asking): Promise<VerifyResult> {
   return done({ kind: 'ok', via: 'callout' });
 }
 
+/** What the cache says; of what is asked in a message's own transaction, also what was learnt so. */
+function lookUp(
+  parts: VerifierParts,
+  address: Address,
+  { noCache, sender, random = false, postmaster }: CalloutOptions,
+  held: HeldCallout | undefined,
+): CachedAnswer | Unknown {
+  const nowMs = (parts.nowMs ?? Date.now)();
+  const cache = noCache ? undefined : parts.cache;
+  if (cache === undefined) return nothingKnown;
+  const question = { address, sender, random, postmaster: postmaster !== undefined };
+  const known = cache.lookup(question, nowMs);
+  if (known.kind !== 'ask' || held === undefined || held.sender === sender) return known;
+  const learnt = cache.lookup({ ...question, sender: held.sender }, nowMs);
+  return learnt.kind === 'ask' ? known : learnt;
+}
+
 function ask(
   { parts, target, options, signal }: Asking,
   address: Address,
   sender: ReversePath,
+  held?: HeldCallout,
 ): Promise<CalloutAnswer> {
-  return parts.callouts.ask(questionOf(target, address, { ...options, sender }), signal);
+  const question = questionOf(target, address, { ...options, sender });
+  return parts.callouts.ask(held === undefined ? question : { ...question, hold: held.ask }, signal);
 }
 
 /** `postmaster` and `fullpostmaster`: undefined where there is one. */
@@ -317,6 +387,8 @@ function questionOf(target: CalloutTarget, address: Address, options: CalloutOpt
 async function foresee(
   parts: VerifierParts,
   address: Address,
+  /** Of a message that is delivered at once, which of the RCPTs it is. */
+  ahead: number | undefined,
   options: CalloutOptions,
   signal: AbortSignal,
 ): Promise<void> {
@@ -324,12 +396,12 @@ async function foresee(
   if (routing.kind !== 'routed') return;
   const target = targetOf(parts, routing);
   if ('reason' in target) return;
-  const now = parts.nowMs ?? Date.now;
-  const { sender, random = false, postmaster } = options;
-  const question = { address: routing.address, sender, random, postmaster: postmaster !== undefined };
-  const cached = options.noCache ? undefined : parts.cache?.lookup(question, now());
-  if (cached === undefined || cached.kind === 'ask')
-    parts.callouts.foresee(questionOf(target, routing.address, options));
+  const held = ahead === undefined ? undefined : heldFor(parts, target, routing, options, ahead);
+  if (lookUp(parts, routing.address, options, held).kind !== 'ask') return;
+  const sender = held === undefined ? options.sender : held.sender;
+  const [first] = target.endpoints;
+  if (held === undefined || first === undefined || held.ask(first) === undefined)
+    parts.callouts.foresee(questionOf(target, routing.address, { ...options, sender }));
 }
 
 /**

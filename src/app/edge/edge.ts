@@ -170,6 +170,7 @@ export async function startEdge({
       logs.main(`${reason}: addresses that go to ${transport} are verified by routing alone`),
     ),
     spool,
+    instance: storage.instance,
     queue,
     direct: directDelivery(context, options.direct_delivery_timeout, spooling.signal),
     streaming: streaming(model),

@@ -24,9 +24,10 @@ import { logText } from '../../observe/log-text.ts';
 import { arrivalLine, clientField, type LoggedClient } from '../../observe/reception-lines.ts';
 import { rejectedHeader } from '../../observe/rejected-header.ts';
 import type { ContentVerdict, MessageSink, Verdict } from '../../smtp/server/handler.ts';
-import type { DirectResult } from '../../queue/direct.ts';
+import type { DirectResult, DirectTerms } from '../../queue/direct.ts';
 import { freezeNotices } from '../../queue/freeze-tell.ts';
 import type { Claim, Hold, SpoolWriter, Submission } from '../../spool/spool.ts';
+import type { HeldDelivery } from '../../transport/transport.ts';
 import { programName } from '../version.ts';
 import { earlyHandOver } from './early-hand-over.ts';
 import { judgeHandOver, recipientReply } from './hand-over.ts';
@@ -60,6 +61,8 @@ export interface Incoming {
   readonly freeze: AclControls['freeze'];
   /** Hand it over before it is spooled. */
   readonly direct?: AclControls['direct'];
+  /** Transactions that were begun for it. */
+  readonly held: readonly HeldDelivery[] | undefined;
   /** Nothing that happens at the end of the content can change what is handed over. */
   readonly streams: boolean;
   /** For a sender who wants a reply for each: which recipient each accepted RCPT became; undefined for a discarded one. */
@@ -140,7 +143,7 @@ export function createMessageSink(parts: EdgeParts, incoming: Incoming, writer: 
     incoming.freeze === undefined
       ? earlyHandOver(
           parts.direct,
-          { told: incoming.accepted !== undefined, defer: incoming.direct.defer },
+          termsOf(incoming, incoming.direct),
           incoming.envelope.declaredSize ?? 0,
           parts.streaming,
         )
@@ -239,7 +242,7 @@ export function createMessageSink(parts: EdgeParts, incoming: Incoming, writer: 
       let direct: DirectResult | undefined;
       let verdict: ContentVerdict = { reply: accepted };
       if (incoming.direct !== undefined && !hold) {
-        const terms = { told: each, defer: incoming.direct.defer };
+        const terms = termsOf(incoming, incoming.direct);
         try {
           const written = await writer.content();
           direct = await (early?.end(written.source) ?? parts.direct(message, written, terms));
@@ -300,6 +303,11 @@ export function createMessageSink(parts: EdgeParts, incoming: Incoming, writer: 
       parts.logs.reject(line, headerDetails());
     },
   };
+}
+
+function termsOf({ accepted, held }: Incoming, { defer }: NonNullable<AclControls['direct']>): DirectTerms {
+  const told = accepted !== undefined;
+  return held === undefined ? { told, defer } : { told, defer, held };
 }
 
 /** What is fixed of a message when it is accepted. */

@@ -35,6 +35,8 @@ export interface EdgeParts {
   /** Tells once for each transport that callouts find nobody to ask there. */
   readonly unasked: (transport: string, reason: string) => void;
   readonly spool: Spool;
+  /** See DeliveryContext. */
+  readonly instance: string;
   readonly queue: QueueRunner;
   /** Delivery before the spool. */
   readonly direct: DirectDelivery;

@@ -1,13 +1,14 @@
 /** Verification of the addresses of one SMTP transaction (Exim manual, "Address verification"). */
 import type { ConnectionFacts, ExpandScope, MessageFacts } from '../../expand/scope.ts';
 import { expandText } from '../../expand/expand.ts';
+import type { Envelope } from '../../mail/envelope.ts';
 import { type Address, isSyntaxError, type LocalPart, parseAddress } from '../../mail/address.ts';
-import type { Recipient } from '../../mail/envelope.ts';
 import { logText } from '../../observe/log-text.ts';
 import { route } from '../../router/route.ts';
-import type { MailCommand } from '../../smtp/server/handler.ts';
+import type { Following, MailCommand } from '../../smtp/server/handler.ts';
 import type { Verifier, VerifyResult } from '../../verify/verifier.ts';
-import { createVerifier } from '../../verify/verify.ts';
+import { createVerifier, type HeldCallout, type HeldQuestion } from '../../verify/verify.ts';
+import { type HeldDeliveries, heldDeliveries } from './held-deliveries.ts';
 import type { EdgeParts } from './parts.ts';
 
 /** What verification may look at; read when it is needed. */
@@ -19,14 +20,20 @@ export interface CheckedSession {
   scope(): ExpandScope;
   /** With the domain that an unqualified address lacks. */
   qualified(address: Address): Address;
+  /** The message is to be delivered while its sender waits. */
+  direct(): boolean;
+  /** What is handed over then, with the name of the transfer; undefined where it is not after all. */
+  envelope(): Omit<Envelope, 'recipients'> | undefined;
 }
 
 export interface RecipientCheck {
   /** For the ACLs of the transaction at hand. */
   readonly verifier: Verifier;
-  /** A RCPT begins. @param following the RCPTs that have come behind it: they are asked about with the first that is asked about */
-  begin(following: () => readonly Recipient[]): void;
-  /** The transaction at hand is a new one. */
+  /** A RCPT begins. @param following what has come behind it: RCPTs are asked about with the first that is asked about */
+  begin(following: () => Following): void;
+  /** Transactions at servers that were begun for the message; undefined where there are none. */
+  held(): HeldDeliveries | undefined;
+  /** The transaction at hand is over, or a new one. */
   reset(): void;
   /**
    * Direct delivery: a recipient whom no ACL verified is asked about now, so that nobody is refused after the content; undefined where
@@ -36,6 +43,17 @@ export interface RecipientCheck {
     address: Address,
     defer: 'spool' | 'pass',
   ): Promise<Exclude<VerifyResult, { kind: 'ok' }> | undefined>;
+}
+
+/** RCPTs that have come together. */
+interface Batch extends Following {
+  /** Which RCPT of the message the first is, from 1. */
+  readonly count: number;
+}
+
+/** In the name of a transfer: RCPT commands, refused ones counted; another text than any position in the envelope. */
+export function recipientNumber(count: number): string {
+  return `r${count}`;
 }
 
 /** Of recipients that no ACL asked about, with Exim's limits. */
@@ -52,9 +70,30 @@ export function createRecipientCheck(parts: EdgeParts, session: CheckedSession):
   const { connection, signal } = session;
   /** The server of the recipient at hand has been asked about it. */
   let asked = false;
-  let behind: (() => readonly Recipient[]) | undefined;
+  let behind: (() => Following) | undefined;
   /** RCPTs to come whose servers were asked ahead. */
   let seenAhead = 0;
+
+  /** Where that was. */
+  let batch: Batch = { count: 0, recipients: [], data: false };
+  let held: HeldDeliveries | undefined;
+
+  function hold(question: HeldQuestion): HeldCallout | undefined {
+    if (held === undefined) {
+      const envelope = session.envelope();
+      if (envelope === undefined) return undefined;
+      held = heldDeliveries(envelope);
+    }
+    const { ahead } = question;
+    const { count, recipients, data } = ahead === 0 ? atHand() : batch;
+    const last = data && ahead === recipients.length;
+    return held.question(question, { number: recipientNumber(count + ahead), last });
+  }
+
+  function atHand(): Batch {
+    const count = session.transaction()?.facts.rcptCount ?? 0;
+    return { count, ...(behind?.() ?? { recipients: [], data: false }) };
+  }
 
   const one = createVerifier({
     route: (address, mode, routeSignal, stopAtRedirect) => {
@@ -82,20 +121,23 @@ export function createRecipientCheck(parts: EdgeParts, session: CheckedSession):
     callouts: parts.callouts,
     cache: parts.calloutCache,
     unasked: parts.unasked,
-    onAsk: (callout) => {
+    hold,
+    onAsk: (callout, direct) => {
       // One look at a batch: what came with it has been seen then.
       if (behind === undefined || session.transaction() === undefined || seenAhead > 0) return;
-      const batch = behind();
-      seenAhead = batch.length;
-      const addresses = batch.map((r) => session.qualified(r.address));
-      if (batch.length > 0) one.foresee(addresses, callout, signal);
+      batch = atHand();
+      const { recipients } = batch;
+      seenAhead = recipients.length;
+      const addresses = recipients.map((r) => session.qualified(r.address));
+      if (recipients.length > 0) one.foresee(addresses, callout, direct, signal);
     },
   });
 
   const verifier: Verifier = {
     verifySender: (request, s) => one.verifySender(request, s),
     async verifyRecipient(request, s) {
-      const result = await one.verifyRecipient(request, s);
+      const direct = request.direct === true || session.direct();
+      const result = await one.verifyRecipient(direct ? { ...request, direct } : request, s);
       asked ||= result.kind === 'ok' && result.via !== 'route';
       return result;
     },
@@ -108,9 +150,12 @@ export function createRecipientCheck(parts: EdgeParts, session: CheckedSession):
       behind = following;
       seenAhead--;
     },
+    held: () => held,
     reset() {
       behind = undefined;
       seenAhead = 0;
+      held?.end();
+      held = undefined;
     },
     async askServer(address, defer) {
       if (asked) return undefined;
@@ -121,7 +166,7 @@ export function createRecipientCheck(parts: EdgeParts, session: CheckedSession):
         sender: command?.sender ?? null,
         ...(sizeOctets === undefined ? {} : { sizeOctets }),
       };
-      const found = await verifier.verifyRecipient({ address, callout }, signal);
+      const found = await verifier.verifyRecipient({ address, callout, direct: true }, signal);
       if (found.kind === 'ok' || found.impossible === true) return undefined;
       return found.kind === 'defer' && defer === 'spool' ? undefined : found;
     },

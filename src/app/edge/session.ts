@@ -17,13 +17,15 @@ import type {
 } from '../../expand/scope.ts';
 import { type Address, type Domain, formatPath } from '../../mail/address.ts';
 import { assertNever } from '../../mail/assert-never.ts';
-import type { Recipient } from '../../mail/envelope.ts';
+import type { Envelope, Recipient } from '../../mail/envelope.ts';
 import type { HeaderEdit, HeaderField } from '../../mail/headers.ts';
 import { lowerAscii } from '../../mail/local-part.ts';
 import { MailError } from '../../mail/mail-error.ts';
+import type { QueueId } from '../../mail/message-id.ts';
 import { type Reply, reply, replyFromText } from '../../mail/reply.ts';
 import { errorText } from '../../mail/error-text.ts';
 import { logText } from '../../observe/log-text.ts';
+import { transferName } from '../../queue/transfer.ts';
 import type {
   ClientFacts,
   HandlerFactory,
@@ -43,7 +45,7 @@ import {
 } from './admission.ts';
 import { type HeloNamed, heloNamed } from './helo-names.ts';
 import { createMessageSink } from './message-sink.ts';
-import { createRecipientCheck } from './recipient-check.ts';
+import { createRecipientCheck, recipientNumber } from './recipient-check.ts';
 import { hasSmtpRules, rewriteCommand, rewriteMessage } from './rewriting.ts';
 import type { EdgeParts } from './parts.ts';
 import { createSessionLog } from './session-log.ts';
@@ -53,6 +55,8 @@ import { delayOf, type SlowDown } from '../../config/slow-down.ts';
 interface Transaction {
   readonly command: MailCommand;
   readonly facts: MessageFacts;
+  /** Given before there is any content, where servers are told of the message before. */
+  id?: QueueId;
   readonly recipients: Recipient[];
   /** Of the recipients; `facts` has the same array. */
   readonly addresses: Address[];
@@ -200,6 +204,8 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
     transaction: () => transaction,
     scope: scopeOf,
     qualified: qualifiedRecipient,
+    direct: () => directTerms() !== undefined,
+    envelope: earlyEnvelope,
   });
 
   /** How this message is delivered while its sender waits; undefined where it is not. */
@@ -207,6 +213,15 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
     const { direct: asks, queueOnly, freeze } = transaction?.controls ?? {};
     if (queueOnly === true || freeze !== undefined) return undefined;
     return asks ?? (terms?.direct === true ? { defer: options.direct_delivery_defer } : undefined);
+  }
+
+  /** What servers are told of a message that is delivered at once, before its content has come. */
+  function earlyEnvelope(): Omit<Envelope, 'recipients'> | undefined {
+    if (transaction === undefined || options.queue_only) return undefined;
+    const { sender, params } = transaction.command;
+    const { prdr: _, ...envelope } = params;
+    const id = (transaction.id ??= parts.spool.newId());
+    return { sender, ...envelope, transfer: transferName(parts.instance, id) };
   }
 
   /** Runs the ACL of a phase; undefined where the option is not set. */
@@ -417,8 +432,9 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
       const result = await check('rcpt', options.acl_smtp_rcpt, scope);
       const refused = judge('rcpt', result, what);
       if (refused !== undefined) return refused;
-      const taken = { ...recipient, address };
       const direct = result?.verdict === 'discard' ? undefined : directTerms();
+      const number = direct === undefined ? {} : { transferNumber: recipientNumber(facts.rcptCount) };
+      const taken = { ...recipient, address, ...number };
       const unwilling =
         direct === undefined ? undefined : await recipientCheck.askServer(address, direct.defer);
       if (unwilling !== undefined) {
@@ -447,19 +463,23 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
       if (t === undefined) return { reply: reply(503, '5.5.1', 'valid RCPT command must precede DATA') };
       const predata = await check('predata', options.acl_smtp_predata, scopeOf());
       const refused = judge('predata', predata, 'DATA');
-      if (refused !== undefined) return refused;
+      if (refused !== undefined) {
+        recipientCheck.reset();
+        return refused;
+      }
       if (predata?.verdict === 'discard') {
         t.recipients.length = 0;
         t.addresses.length = 0;
         t.accepted.fill(undefined);
       }
-      const writer = await parts.spool.create(signal);
+      const writer = await parts.spool.create(signal, t.id);
+      const held = recipientCheck.held();
       t.facts.id = writer.id;
       const { prdr: _, ...envelopeParams } = t.command.params;
       const { hostName, helo } = connection;
       const asked = t.controls.queueOnly === true || options.queue_only || parts.queueOnlyFile();
       const load = tooLoaded();
-      return createMessageSink(
+      const sink = createMessageSink(
         parts,
         {
           envelope: { sender: t.command.sender, ...envelopeParams },
@@ -484,6 +504,7 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
           load: asked ? undefined : load,
           freeze: t.controls.freeze,
           ...(directTerms() === undefined ? {} : { direct: directTerms() }),
+          held: held?.all,
           streams:
             parts.rewriteRules.length === 0 &&
             (options.acl_smtp_data === undefined || leavesMessage(parts.acls, options.acl_smtp_data)),
@@ -516,6 +537,13 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
         },
         writer,
       );
+      if (held === undefined) return sink;
+      // Whatever becomes of the message, what was not used for it is given back.
+      return {
+        write: (chunk) => sink.write(chunk),
+        end: () => sink.end().finally(() => held.end()),
+        abort: (reason, tooBig) => sink.abort(reason, tooBig).finally(() => held.end()),
+      };
     },
 
     command(verb, more) {
@@ -525,6 +553,7 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
 
     reset(why) {
       log.reset(why);
+      recipientCheck.reset();
       transaction = undefined;
     },
 
@@ -565,6 +594,7 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
         notQuit('acl-drop', options.acl_smtp_notquit).catch((error: unknown) =>
           logs.panic(`not-QUIT ACL: ${logText(errorText(error))}`),
         );
+      recipientCheck.reset();
       transaction = undefined;
       gone.abort(clientGone);
     },

@@ -47,6 +47,11 @@ export function changesAnything(o: GenericOptions, rewriting: readonly RewriteRu
   );
 }
 
+/** Does it change what is said in MAIL or RCPT? */
+export function changesEnvelope(o: GenericOptions): boolean {
+  return o.return_path !== undefined || o.rcpt_include_affixes;
+}
+
 /** The batch as the transport is to send it, and the scope with its `$return_path`. Throws a DeliveryStop. */
 export async function applyGeneric(
   transport: string,

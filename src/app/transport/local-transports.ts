@@ -14,7 +14,7 @@ import { type AppendfileInstance, deliverToFile } from './appendfile.ts';
 import { type AutoreplyInstance, deliverReply, type ReplySurroundings } from './autoreply.ts';
 import { DeliveryStop } from './expand-options.ts';
 import { filtered } from './filter.ts';
-import { applyGeneric, changesAnything } from './generic.ts';
+import { applyGeneric, changesAnything, changesEnvelope } from './generic.ts';
 import { identityFor } from './local-user.ts';
 import { deliverToPipe, type PipeInstance } from './pipe.ts';
 
@@ -51,10 +51,23 @@ export function withGeneric(
   if (!changesAnything(t.options, rewriteRules(t))) return made;
   return {
     ...made,
+    transport: changesEnvelope(t.options) ? withoutHold(made.transport) : made.transport,
     deliver: generic(t, async (delivery, signal) => {
       const message = await throughFilter(t, delivery, neverUsers, signal);
       return made.transport.deliver({ ...delivery.batch, message }, signal);
     }),
+  };
+}
+
+/** What is said at RCPT is not what the delivery will say. */
+function withoutHold(transport: Transport): Transport {
+  const { name, maxRecipients } = transport;
+  return {
+    name,
+    maxRecipients,
+    deliver: (batch, signal) => transport.deliver(batch, signal),
+    calloutTarget: (hosts) => transport.calloutTarget(hosts),
+    close: () => transport.close(),
   };
 }
 

@@ -4,14 +4,15 @@ import type { Envelope, Recipient } from '../../mail/envelope.ts';
 import { errorText } from '../../mail/error-text.ts';
 import type { MessageSource } from '../../mail/message-source.ts';
 import { isPositive } from '../../mail/reply.ts';
-import type { ClientConnection, Exchange, ExchangeResult } from '../../net/client-connection.ts';
+import type { ClientConnection } from '../../net/client-connection.ts';
 import { flyOn } from '../../net/fly.ts';
+import { HeldSession } from '../../net/held-session.ts';
 import { SessionError } from '../../net/open-session.ts';
-import { giveBack } from '../../net/run-pooled.ts';
-import { defaultPoolOptions, type Lease, type PoolOptions, SessionPool } from '../../net/session-pool.ts';
+import { defaultPoolOptions, type PoolOptions, SessionPool } from '../../net/session-pool.ts';
 import type { Capabilities } from '../../protocol/capabilities.ts';
 import {
   contentDialogue,
+  forwardingRcptLine,
   type HeldAnswer,
   rcptDialogue,
   startDialogue,
@@ -91,8 +92,10 @@ interface Facts {
 
 class Held implements HeldTransaction {
   readonly #facts: Facts;
-  #lease: Lease<Session> | undefined;
+  readonly #held: HeldSession<Session>;
   #accepted = 0;
+  /** Of the RCPT that connects. */
+  #limit: Limit | undefined;
   /** A connection was being made, rather than waited for. */
   #opening = false;
   /** What every further RCPT is told: the connection is lost, or MAIL was refused. */
@@ -101,23 +104,27 @@ class Held implements HeldTransaction {
   #end: 'clean' | 'open' | 'broken' = 'open';
 
   constructor(facts: Facts) {
+    const { pool, endpoint, client, options } = facts;
     this.#facts = facts;
+    this.#held = new HeldSession({
+      pool,
+      key: `${endpointKey(endpoint)} ${options.tls?.mode ?? 'clear'} ${xclientShape(client)}`,
+      open: () => this.#open(),
+      resetTimeoutMs: options.timeoutMs,
+    });
   }
 
   async rcpt(recipient: Recipient): Promise<HeldAnswer> {
     if (this.#verdict !== undefined) return this.#verdict;
     const { options, signal } = this.#facts;
     const limit = new Limit(options.timeoutMs, [signal]);
+    const { session } = this.#held;
     let answer: HeldAnswer;
     try {
       answer =
-        this.#lease === undefined
+        session === undefined
           ? await this.#start(recipient, limit)
-          : await this.#fly(
-              this.#lease,
-              rcptDialogue(recipient, this.#lease.session.capabilities, options.timeoutMs),
-              limit,
-            );
+          : await this.#another(recipient, session, limit);
     } catch (error) {
       answer = connectFailure(error, this.#opening ? 'connect' : 'pool');
     } finally {
@@ -137,21 +144,21 @@ class Held implements HeldTransaction {
   ): Promise<readonly HeldAnswer[]> {
     const accepted = this.#accepted;
     if (accepted === 0) return [];
-    const lease = this.#lease;
+    const { session } = this.#held;
     const verdict = this.#verdict;
     // MAIL was taken, so that a verdict is a fault.
-    if (lease === undefined || verdict !== undefined) return repeated(verdict ?? notConnected, accepted);
+    if (session === undefined || verdict !== undefined) return repeated(verdict ?? notConnected, accepted);
     const { timeoutMs } = this.#facts.options;
     const limit = new Limit(timeoutMs, [signal, this.#facts.signal]);
-    const { capabilities } = lease.session;
+    const { capabilities, connection } = session;
     // Each chunk that was taken begins the wait anew: a large message takes as long as it takes.
     const watched: MessageSource = content.bytes === undefined ? progressing(content, limit) : content;
     this.#end = 'broken';
     try {
-      const answers = await this.#fly(
-        lease,
+      const answers = await flyOn(
+        connection,
         contentDialogue({ capabilities, prefix, content: watched, accepted, timeoutMs }),
-        limit,
+        limit.signal,
       );
       if (answers.every((a) => a.kind === 'reply'))
         this.#end = answers.some((a) => a.kind === 'reply' && a.stage === 'data') ? 'open' : 'clean';
@@ -162,41 +169,40 @@ class Held implements HeldTransaction {
   }
 
   end(): void {
-    const lease = this.#lease;
-    this.#lease = undefined;
-    if (lease === undefined) return;
-    const { pool, options } = this.#facts;
-    giveBack({ pool, resetTimeoutMs: options.timeoutMs }, lease, this.#end);
+    this.#held.end(this.#end);
   }
 
   /** Nothing is delivered before the content, so that what fails on a kept connection is tried once on a new one. */
   async #start(recipient: Recipient, limit: Limit): Promise<HeldAnswer> {
-    const { pool, endpoint, envelope, client, options } = this.#facts;
-    const key = `${endpointKey(endpoint)} ${options.tls?.mode ?? 'clear'} ${xclientShape(client)}`;
-    for (let fresh = false; ; fresh = true) {
-      const lease = await pool.acquire(key, () => this.#open(limit.signal), limit.signal, fresh);
-      const { session, reused } = lease;
-      this.#lease = lease;
-      const { helo, timeoutMs } = options;
-      const start = await this.#fly(
-        lease,
-        startDialogue({ ...session, helo, client, envelope, timeoutMs }, recipient),
-        limit,
-      );
-      const lost = start.answer.kind === 'unanswered' && session.connection.fault?.kind !== 'timeout';
-      if (reused && (lost || start.xclient === 'stale') && !limit.signal.aborted) {
-        this.#lease = undefined;
-        session.connection.destroy();
-        pool.release(lease, false);
-        continue;
-      }
+    const { envelope, client, options } = this.#facts;
+    const { helo, timeoutMs } = options;
+    this.#limit = limit;
+    const start = await this.#held.begin(
+      (session) => startDialogue({ ...session, helo, client, envelope, timeoutMs }, recipient),
+      ({ answer, xclient }, { connection }) =>
+        (answer.kind === 'unanswered' && connection.fault?.kind !== 'timeout') || xclient === 'stale',
+      limit.signal,
+    );
+    const { session } = this.#held;
+    if (session !== undefined) {
       session.capabilities = start.capabilities;
       session.xclient = start.xclient;
-      return start.answer;
     }
+    return start.answer;
   }
 
-  async #open(signal: AbortSignal): Promise<Session> {
+  async #another(recipient: Recipient, session: Session, limit: Limit): Promise<HeldAnswer> {
+    const { capabilities, connection } = session;
+    const rcpts = {
+      recipients: [recipient],
+      line: forwardingRcptLine,
+      timeoutMs: this.#facts.options.timeoutMs,
+    };
+    const { answers } = await flyOn(connection, rcptDialogue(rcpts, capabilities), limit.signal);
+    return answers[0] ?? notConnected;
+  }
+
+  async #open(): Promise<Session> {
     this.#opening = true;
     const { helo, connectTimeoutMs, timeoutMs, tls } = this.#facts.options;
     const { connection, capabilities } = await connectLmtp(this.#facts.endpoint, {
@@ -204,13 +210,9 @@ class Held implements HeldTransaction {
       connectTimeoutMs: Math.min(connectTimeoutMs, timeoutMs),
       commandTimeoutMs: timeoutMs,
       ...(tls === undefined ? {} : { tls }),
-      signal,
+      ...(this.#limit === undefined ? {} : { signal: this.#limit.signal }),
     });
     return { connection, capabilities, xclient: 'none' };
-  }
-
-  #fly<R>(lease: Lease<Session>, dialogue: Generator<Exchange, R, ExchangeResult>, limit: Limit): Promise<R> {
-    return flyOn(lease.session.connection, dialogue, limit.signal);
   }
 }
 

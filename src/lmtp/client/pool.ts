@@ -3,7 +3,13 @@ import { type ClientPool, createClientPool } from '../../net/client-pool.ts';
 import type { PooledOutcome } from '../../net/run-pooled.ts';
 import type { PoolOptions } from '../../net/session-pool.ts';
 import { type InquiryResult, inquiryDialogue } from '../../protocol/inquiry.ts';
-import { defaultCommandTimeoutMs, sendDialogue } from '../../protocol/send-options.ts';
+import {
+  askDialogue,
+  defaultCommandTimeoutMs,
+  nothingSent,
+  sendDialogue,
+  sendRestDialogue,
+} from '../../protocol/send-options.ts';
 import { connectLmtp, type LmtpConnectOptions, type LmtpSession } from './connect.ts';
 import type { LmtpMessage, LmtpSendOptions, LmtpTransactionResult } from './transaction.ts';
 
@@ -27,6 +33,12 @@ export function createLmtpPool(options: Partial<PoolOptions> = {}): LmtpPool {
           timeoutMs: o.commandTimeoutMs ?? defaultCommandTimeoutMs,
           sizeOctets: o.inquirySizeOctets,
         }),
+      held: {
+        ask: (session, envelope, recipients, last, o) =>
+          askDialogue(session.capabilities, envelope, recipients, last, o),
+        rest: (session, message, data, o) => sendRestDialogue('lmtp', session.capabilities, message, data, o),
+        nothingSent,
+      },
       resetTimeoutMs: (o) => o.commandTimeoutMs ?? defaultCommandTimeoutMs,
       variant: ({ tls }) =>
         tls === undefined ? '' : ` ${tls.mode} ${tls.verify ? 'verified' : ''} ${tls.peerName}`,

@@ -3,10 +3,13 @@ import { type ClientPool, createClientPool } from '../../net/client-pool.ts';
 import type { PoolOptions } from '../../net/session-pool.ts';
 import { type InquiryResult, inquiryDialogue } from '../../protocol/inquiry.ts';
 import {
+  askDialogue,
   defaultCommandTimeoutMs,
+  nothingSent,
   type OutgoingMessage,
   type SendOptions,
   sendDialogue,
+  sendRestDialogue,
 } from '../../protocol/send-options.ts';
 import type { TransactionResult } from '../../protocol/transaction.ts';
 import { connectSmtp, type SmtpConnectOptions, type SmtpSession } from './connect.ts';
@@ -26,6 +29,12 @@ export function createSmtpPool(options: Partial<PoolOptions> = {}): SmtpPool {
           timeoutMs: o.commandTimeoutMs ?? defaultCommandTimeoutMs,
           sizeOctets: o.inquirySizeOctets,
         }),
+      held: {
+        ask: (session, envelope, recipients, last, o) =>
+          askDialogue(session.capabilities, envelope, recipients, last, o),
+        rest: (session, message, data, o) => sendRestDialogue('smtp', session.capabilities, message, data, o),
+        nothingSent,
+      },
       resetTimeoutMs: (o) => o.commandTimeoutMs ?? defaultCommandTimeoutMs,
       defaults: {},
     },

@@ -61,10 +61,9 @@ export interface SessionHandler {
   rewriteLine?(line: string): Promise<string>;
   mail(command: MailCommand): Promise<Verdict>;
   /**
-   * @param following RCPTs that the client has sent already behind this one: they are asked for later, unless the
-   *   transaction ends before. Read when called.
+   * @param following what the client has sent already behind this RCPT. Read when called.
    */
-  rcpt(recipient: Recipient, following: () => readonly Recipient[]): Promise<Verdict>;
+  rcpt(recipient: Recipient, following: () => Following): Promise<Verdict>;
   /** DATA was given with at least one accepted recipient; a sink means 354 is sent and the content follows. */
   data(): Promise<MessageSink | Verdict>;
   /** The transaction was given up; not called after `end` or `abort` of a sink. */
@@ -86,6 +85,14 @@ export interface SessionHandler {
   protocolError(what: ProtocolIncident): void;
   /** Always the last call. */
   closed(how: SessionEnd): void;
+}
+
+/** Commands that have come already. */
+export interface Following {
+  /** RCPTs: they are asked for later, unless the transaction ends before. */
+  readonly recipients: readonly Recipient[];
+  /** Behind them comes DATA. */
+  readonly data: boolean;
 }
 
 /** What a handler may change for its own connection; absent values leave what {@link SessionOptions} says. */

@@ -7,6 +7,7 @@ import { type Endpoint, endpointKey } from '../../mail/endpoint.ts';
 import type { Envelope } from '../../mail/envelope.ts';
 import type { RecipientOutcome } from '../../mail/outcome.ts';
 import type { Batch, Transport } from '../transport.ts';
+import { holdingPool } from './held.ts';
 import { failureOutcome, outcomeOf, type Sent, type Voice } from './wording.ts';
 import { among, splitBatch } from './split-batch.ts';
 
@@ -44,6 +45,7 @@ export function createLmtpTransport(name: string, options: LmtpTransportOptions)
     maxPerEndpoint: options.maxConnections ?? 16,
     idleTimeoutMs: options.idleTimeoutMs ?? 5000,
   });
+  const holding = holdingPool(pool);
   const voice: Voice = {
     driver: 'lmtp',
     protocol: 'lmtp',
@@ -71,7 +73,8 @@ export function createLmtpTransport(name: string, options: LmtpTransportOptions)
     const whole = positions.length === batch.recipients.length;
     const recipients = whole ? batch.recipients : batch.recipients.filter(among(positions));
     const envelope: Envelope = { ...batch.envelope, sender: batch.sender, recipients };
-    const sent = await pool.send(endpoint, { envelope, content: batch.message }, sending, signal);
+    const message = { envelope, content: batch.message };
+    const sent = await holding.send(batch.held, endpoint, message, sending, signal);
     if (sent.kind === 'no-session') {
       const outcome = failureOutcome(sent.failure, voice);
       for (const p of positions) outcomes[p] = outcome;
@@ -112,6 +115,7 @@ export function createLmtpTransport(name: string, options: LmtpTransportOptions)
       connectTimeoutMs: timeoutMs,
       commandTimeoutMs: timeoutMs,
     }),
+    hold: (_, place, { envelope, ...limits }) => holding.hold(place, envelope, { ...sending, ...limits }),
     close: () => pool.close(),
   };
 }

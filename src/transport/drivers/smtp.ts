@@ -1,4 +1,5 @@
 /** The smtp transport: SMTP or LMTP over TCP/IP (Exim manual, "The smtp transport"). */
+import { isIP } from 'node:net';
 import { createLmtpPool } from '../../lmtp/client/pool.ts';
 import type { Endpoint } from '../../mail/endpoint.ts';
 import type { Envelope } from '../../mail/envelope.ts';
@@ -7,6 +8,7 @@ import type { Awaitable } from '../../mail/awaitable.ts';
 import type { RouteHost } from '../../mail/route-host.ts';
 import { createSmtpPool } from '../../smtp/client/pool.ts';
 import type { Batch, CalloutTarget, Transport } from '../transport.ts';
+import { holdingPool } from './held.ts';
 import { failureOutcome, outcomeOf, type Sent, type Voice } from './wording.ts';
 import {
   findHosts,
@@ -81,6 +83,7 @@ export function createSmtpTransport(name: string, options: SmtpTransportOptions)
     maxUses: o.connectionMaxMessages,
   };
   const pool = protocol === 'lmtp' ? createLmtpPool(poolOptions) : createSmtpPool(poolOptions);
+  const holding = holdingPool(pool);
   const maxRecipients = o.maxRcpt === 0 ? Number.POSITIVE_INFINITY : o.maxRcpt;
 
   /** The transport's own hosts come in only where the router gave none, unless they override. */
@@ -148,7 +151,8 @@ export function createSmtpTransport(name: string, options: SmtpTransportOptions)
     const whole = positions.length === batch.recipients.length;
     const recipients = whole ? batch.recipients : batch.recipients.filter(among(positions));
     const envelope: Envelope = { ...batch.envelope, sender: batch.sender, recipients };
-    const sent = await pool.send(
+    const sent = await holding.send(
+      batch.held,
       endpointOf(host, from),
       { envelope, content: batch.message },
       {
@@ -188,6 +192,19 @@ export function createSmtpTransport(name: string, options: SmtpTransportOptions)
       if (p !== undefined) outcomes[p] = outcomeOf(result, i, facts, voice);
     });
   }
+
+  // What has to be found out about a host, or may be different for each, is not guessed.
+  const foreseeable =
+    options.avoidEsmtp === undefined &&
+    options.avoidPipelining === undefined &&
+    options.unusable === undefined &&
+    o.multiDomain;
+  const hold: NonNullable<Transport['hold']> = ({ helo }, endpoint, { envelope, ...limits }) => {
+    // Which of its addresses a host is delivered to at is found out then.
+    if (endpoint.kind === 'tcp' && isIP(endpoint.host) === 0) return undefined;
+    const { sizeAddition, ignoreQuota } = o;
+    return holding.hold(endpoint, envelope, { ...o.timeouts, helo, sizeAddition, ignoreQuota, ...limits });
+  };
 
   return {
     name,
@@ -238,6 +255,7 @@ export function createSmtpTransport(name: string, options: SmtpTransportOptions)
       };
       return target;
     },
+    ...(foreseeable ? { hold } : {}),
     close: () => pool.close(),
   };
 }

@@ -2,6 +2,7 @@ import type { Recipient } from '../../../mail/envelope.ts';
 import { isPositive } from '../../../mail/reply.ts';
 import { parseCommand } from '../../../protocol/command.ts';
 import type { Next } from '../../../protocol/dialogue.ts';
+import type { Following } from '../handler.ts';
 import { deliverVerdict, protocolError, sayText, type SessionState } from '../state.ts';
 
 /** RCPT (RFC 5321 §4.1.1.3). Beyond the bound each further one is put off (Exim: `recipients_max`). */
@@ -37,18 +38,20 @@ export async function rcpt(s: SessionState, recipient: Recipient): Promise<Next>
 /** Of a batch, no more are looked ahead at. */
 const maxFollowing = 100;
 
-function following(s: SessionState): Recipient[] {
+function following(s: SessionState): Following {
   const recipients: Recipient[] = [];
+  let data = false;
   // What a line is rewritten to is known when it is its turn.
-  if (s.handler.rewriteLine !== undefined) return recipients;
+  if (s.handler.rewriteLine !== undefined) return { recipients, data };
   const max = s.options.limits.maxRecipients;
   const room = max > 0 ? Math.min(maxFollowing, max - s.recipients) : maxFollowing;
-  for (const line of s.receiver.following(room)) {
+  for (const line of s.receiver.following(room + 1)) {
     const command = parseCommand(line, s.grammar);
-    if (command.verb !== 'RCPT') break;
+    data = command.verb === 'DATA';
+    if (command.verb !== 'RCPT' || recipients.length === room) break;
     recipients.push(command.recipient);
   }
-  return recipients;
+  return { recipients, data };
 }
 
 /** Remembers what refused recipients were told, for the answer to a DATA without any (Exim repeats it there). */

@@ -91,8 +91,8 @@ function spoolOver(context: SpoolContext): Spool {
 
   return {
     newId: context.newId,
-    create: async (signal) => {
-      const writer = createWriter(context, signal);
+    create: async (signal, id) => {
+      const writer = createWriter(context, signal, id);
       return {
         ...writer,
         commit: (submission, after, nowMs, states) =>

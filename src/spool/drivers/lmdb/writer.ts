@@ -1,5 +1,6 @@
 import { MailError } from '../../../mail/mail-error.ts';
 import type { Claim, Hold, RecipientState, SpoolWriter, Submission, WrittenContent } from '../../spool.ts';
+import type { QueueId } from '../../../mail/message-id.ts';
 import type { MessageSource } from '../../../mail/message-source.ts';
 import type { BodyWriter } from './body-files.ts';
 import { headerLength, headerScanner, memorySource, type HeaderScanner } from './content.ts';
@@ -26,10 +27,13 @@ interface LargeBody {
 }
 
 /** Content is gathered behind the place of the value's header, and goes to a file once it is longer than the limit. */
-export function createWriter(context: SpoolContext, signal: AbortSignal): SpoolWriter {
+export function createWriter(
+  context: SpoolContext,
+  signal: AbortSignal,
+  id: QueueId = context.newId(),
+): SpoolWriter {
   if (context.closed) throw new MailError('CLOSED', 'the spool is closed');
   if (signal.aborted) throw new MailError('ABORTED', 'the message was given up', { cause: signal.reason });
-  const id = context.newId();
   let phase: 'open' | 'committed' | 'aborted' = 'open';
   let buffer: Buffer | undefined;
   let end = messageHeaderLength;
