@@ -2,11 +2,9 @@
 import type { AclControls } from '../../acl/control.ts';
 import { acceptance, type AclResult, mergeHeaderEdits, refusal } from '../../acl/result.ts';
 import { createBodyMeter } from '../../mail/body-meter.ts';
-import type { Expansion } from '../../expand/expand.ts';
 import { decodeRfc2047 } from '../../expand/rfc2047.ts';
-import type { Awaitable, BodyFacts, MessageFacts } from '../../expand/scope.ts';
 import { formatAddress, formatPath } from '../../mail/address.ts';
-import type { Envelope, Reception, Recipient } from '../../mail/envelope.ts';
+import type { Recipient } from '../../mail/envelope.ts';
 import {
   findHeader,
   headerBody,
@@ -21,63 +19,21 @@ import type { QueueId } from '../../mail/message-id.ts';
 import { formatDate, receivedField } from '../../mail/received.ts';
 import { type Reply, reply } from '../../mail/reply.ts';
 import { logText } from '../../observe/log-text.ts';
-import { arrivalLine, clientField, type LoggedClient } from '../../observe/reception-lines.ts';
+import { arrivalLine, clientField } from '../../observe/reception-lines.ts';
 import { rejectedHeader } from '../../observe/rejected-header.ts';
 import type { ContentVerdict, MessageSink, Verdict } from '../../smtp/server/handler.ts';
 import type { DirectResult, DirectTerms } from '../../queue/direct.ts';
 import { freezeNotices } from '../../queue/freeze-tell.ts';
 import type { Claim, Hold, SpoolWriter, Submission } from '../../spool/spool.ts';
-import type { HeldDelivery } from '../../transport/transport.ts';
 import { programName } from '../version.ts';
 import { earlyHandOver } from './early-hand-over.ts';
 import { judgeHandOver, recipientReply } from './hand-over.ts';
 import { headerSection } from './header-section.ts';
+import type { Incoming } from './incoming.ts';
 import type { EdgeParts } from './parts.ts';
 import type { Rewriting } from './rewriting.ts';
 import { submissionEdits } from './submission.ts';
 import { errorText } from '../../mail/error-text.ts';
-
-/** What expansions may look at once the content has come. */
-export type ContentFacts = Required<Pick<MessageFacts, 'headers' | 'body'>>;
-
-/** One message as the session knows it when DATA is given. */
-export interface Incoming {
-  readonly envelope: Omit<Envelope, 'recipients'>;
-  readonly recipients: readonly Recipient[];
-  readonly reception: Reception;
-  readonly client: LoggedClient;
-  /** Whether PIPELINING was used; undefined where it was not offered. */
-  readonly pipelined: boolean | undefined;
-  readonly facts: MessageFacts;
-  /** Expands a text with what is known of the connection and the message. */
-  readonly expand: (text: string) => Awaitable<Expansion>;
-  /** `control = submission`. */
-  readonly submission: AclControls['submission'];
-  /** What the earlier ACLs asked for. */
-  readonly headerEdits: readonly HeaderEdit[];
-  readonly queueOnly: boolean;
-  /** The load of the machine, where that is why. */
-  readonly load?: number | undefined;
-  readonly freeze: AclControls['freeze'];
-  /** Hand it over before it is spooled. */
-  readonly direct?: AclControls['direct'];
-  /** Transactions that were begun for it. */
-  readonly held: readonly HeldDelivery[] | undefined;
-  /** Nothing that happens at the end of the content can change what is handed over. */
-  readonly streams: boolean;
-  /** For a sender who wants a reply for each: which recipient each accepted RCPT became; undefined for a discarded one. */
-  readonly accepted?: readonly (Recipient | undefined)[];
-  /** Rewrites addresses of envelope and header lines; absent where there are no rules. */
-  readonly rewrite?: (headers: readonly HeaderField[], body: () => BodyFacts) => Promise<Rewriting>;
-  /** Runs the DATA ACL; undefined where there is none. */
-  readonly checkData: (content: ContentFacts) => Promise<AclResult> | undefined;
-  readonly logRejection: (
-    what: string,
-    result: Pick<AclResult, 'verdict' | 'logMessage' | 'logTargets'>,
-    id: QueueId,
-    details?: readonly string[],
-  ) => void;
-}
 
 export function createMessageSink(parts: EdgeParts, incoming: Incoming, writer: SpoolWriter): MessageSink {
   const maxHeaderOctets = parts.options.header_maxsize;

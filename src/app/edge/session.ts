@@ -1,31 +1,14 @@
 /** One SMTP connection: ACLs, verification and the spool behind the verbs (Exim manual, "Access control lists"). */
-import { loadavg } from 'node:os';
 import { setTimeout } from 'node:timers/promises';
 import type { AclControls } from '../../acl/control.ts';
-import { type AclMemory, newAclMemory } from '../../acl/environment.ts';
-import { acceptance, type AclResult, mergeHeaderEdits, refusal } from '../../acl/result.ts';
-import { leavesMessage } from '../../acl/leaves-message.ts';
-import { runAcl } from '../../acl/run.ts';
-import type { AclPhase } from '../../acl/tables.ts';
+import { acceptance } from '../../acl/result.ts';
 import { expandText } from '../../expand/expand.ts';
-import type {
-  AddressFacts,
-  BodyFacts,
-  ConnectionFacts,
-  ExpandScope,
-  MessageFacts,
-} from '../../expand/scope.ts';
+import type { AddressFacts, ConnectionFacts, ExpandScope } from '../../expand/scope.ts';
 import { type Address, type Domain, formatPath } from '../../mail/address.ts';
-import { assertNever } from '../../mail/assert-never.ts';
-import type { Envelope, Recipient } from '../../mail/envelope.ts';
-import type { HeaderEdit, HeaderField } from '../../mail/headers.ts';
-import { lowerAscii } from '../../mail/local-part.ts';
 import { MailError } from '../../mail/mail-error.ts';
-import type { QueueId } from '../../mail/message-id.ts';
-import { type Reply, reply, replyFromText } from '../../mail/reply.ts';
+import { reply, replyFromText } from '../../mail/reply.ts';
 import { errorText } from '../../mail/error-text.ts';
 import { logText } from '../../observe/log-text.ts';
-import { transferName } from '../../queue/transfer.ts';
 import type {
   ClientFacts,
   HandlerFactory,
@@ -33,7 +16,6 @@ import type {
   NotQuitReason,
   SessionHandler,
   SessionPolicy,
-  Verdict,
 } from '../../smtp/server/handler.ts';
 import {
   activeHostname,
@@ -43,37 +25,21 @@ import {
   type Terms,
   termsOf,
 } from './admission.ts';
-import { type HeloNamed, heloNamed } from './helo-names.ts';
+import { directTermsOf, earlyEnvelope } from './direct-terms.ts';
+import { createHeloCheck } from './helo-names.ts';
+import { lookUpClient } from './host-lookup.ts';
+import { incomingMessage } from './incoming.ts';
 import { createMessageSink } from './message-sink.ts';
 import { createRecipientCheck, recipientNumber } from './recipient-check.ts';
-import { hasSmtpRules, rewriteCommand, rewriteMessage } from './rewriting.ts';
+import { hasSmtpRules, rewriteCommand } from './rewriting.ts';
 import type { EdgeParts } from './parts.ts';
+import { createSessionAcls } from './session-acls.ts';
 import { createSessionLog } from './session-log.ts';
+import { accept, beginTransaction, type Transaction } from './transaction.ts';
 import { delayOf, type SlowDown } from '../../config/slow-down.ts';
-
-/** The transaction under way. */
-interface Transaction {
-  readonly command: MailCommand;
-  readonly facts: MessageFacts;
-  /** Given before there is any content, where servers are told of the message before. */
-  id?: QueueId;
-  readonly recipients: Recipient[];
-  /** Of the recipients; `facts` has the same array. */
-  readonly addresses: Address[];
-  /** What {@link placeOf} gives for each of them. */
-  readonly places: Map<string, Recipient>;
-  readonly memory: AclMemory;
-  headerEdits: readonly HeaderEdit[];
-  controls: AclControls;
-  /** For each RCPT that was accepted, which of the recipients it is; undefined where it was discarded. */
-  readonly accepted: (Recipient | undefined)[];
-}
 
 /** One for all: making an error with its stack for every connection costs more than the session's own work. */
 const clientGone = new MailError('ABORTED', 'the client has gone');
-
-/** Longest time that the ACL for sessions without QUIT may take. */
-const notQuitMs = 60_000;
 
 export function edgeSessions(parts: EdgeParts): HandlerFactory {
   const open: OpenConnections = { total: 0, byHost: new Map() };
@@ -89,8 +55,6 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
   let mailCommands = 0;
   /** Commands came without waiting for replies. */
   let pipelined = false;
-  /** An ACL said `drop`. */
-  let dropped = false;
   const connection: ConnectionFacts = {
     hostAddress: client.remoteAddress,
     hostPort: client.remotePort,
@@ -104,12 +68,8 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
   const gone = new AbortController();
   const { signal } = gone;
   let transaction: Transaction | undefined;
-  const connectionMemory = newAclMemory();
   /** The last HELO was refused for its name. */
   let heloRefused = false;
-  let named: { readonly helo: string; readonly answer: Promise<HeloNamed> } | undefined;
-  /** What ACLs asked for that lasts as long as the connection (Exim manual, "Use of the control modifier"). */
-  let lasting: Pick<AclControls, 'enforceSync' | 'noPipelining' | 'noMultilineResponses'> = {};
 
   const log = createSessionLog(parts, client, connection, () =>
     transaction === undefined
@@ -123,6 +83,7 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
   let policy: SessionPolicy = {};
   /** Made anew only when something changes, since it is looked at for every command. */
   function setPolicy(): void {
+    const lasting = acls.lasting();
     policy = {
       ...terms,
       enforceSync: lasting.enforceSync,
@@ -157,46 +118,13 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
     return parts.space.map((check) => check(octets)).find((short) => short !== undefined);
   }
 
-  /** `queue_only_load`: the load, where it is above that. */
-  function tooLoaded(): number | undefined {
-    const limit = options.queue_only_load;
-    const [load = 0] = limit === undefined ? [] : loadavg();
-    return limit !== undefined && load > limit ? load : undefined;
-  }
-
   async function slowDown(limit: SlowDown | undefined, count: number): Promise<void> {
     if (limit === undefined || terms?.delays !== true) return;
     const delayMs = delayOf(limit, count);
     if (delayMs > 0) await setTimeout(delayMs, undefined, { signal }).catch(() => undefined);
   }
 
-  /** `host_lookup`: the client's name, where the DNS gives one that leads back to it. */
-  async function lookUpClient(): Promise<void> {
-    const found = await parts.clientNames(remoteAddress);
-    if (found.kind === 'found') connection.hostName = found.values[0] ?? '';
-    else connection.hostLookup = found.kind === 'defer' ? 'deferred' : 'failed';
-    if (found.kind !== 'found' && logItems.has('host_lookup_failed'))
-      logs.main(`no host name found for IP address ${remoteAddress}`);
-  }
-
-  /** Found out once for each name; another HELO asks anew. */
-  function isNamed(helo: string): Promise<HeloNamed> {
-    if (named?.helo !== helo) named = { helo, answer: heloNamed(parts, remoteAddress, helo) };
-    return named.answer;
-  }
-
-  /** `helo_verify_hosts`, `helo_try_verify_hosts`: undefined where the name is taken. */
-  async function refuseHelo(verb: string, helo: string): Promise<Reply | undefined> {
-    if (terms?.verifyHelo !== true) {
-      if (terms?.tryVerifyHelo === true) await isNamed(helo);
-      return undefined;
-    }
-    const answer = await isNamed(helo);
-    if (answer === 'yes') return undefined;
-    const temporary = answer === 'defer';
-    log.refused(`${temporary ? 'temporarily ' : ''}rejected "${verb} ${logText(helo)}" from ${log.name()}`);
-    return reply(temporary ? 451 : 550, undefined, `${verb} argument does not match calling host`);
-  }
+  const heloCheck = createHeloCheck(parts, remoteAddress, log);
 
   const recipientCheck = createRecipientCheck(parts, {
     connection,
@@ -205,85 +133,26 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
     scope: scopeOf,
     qualified: qualifiedRecipient,
     direct: () => directTerms() !== undefined,
-    envelope: earlyEnvelope,
+    envelope: () => (transaction === undefined ? undefined : earlyEnvelope(parts, transaction)),
   });
 
-  /** How this message is delivered while its sender waits; undefined where it is not. */
   function directTerms(): AclControls['direct'] {
-    const { direct: asks, queueOnly, freeze } = transaction?.controls ?? {};
-    if (queueOnly === true || freeze !== undefined) return undefined;
-    return asks ?? (terms?.direct === true ? { defer: options.direct_delivery_defer } : undefined);
+    return directTermsOf(options, terms?.direct === true, transaction?.controls);
   }
 
-  /** What servers are told of a message that is delivered at once, before its content has come. */
-  function earlyEnvelope(): Omit<Envelope, 'recipients'> | undefined {
-    if (transaction === undefined || options.queue_only) return undefined;
-    const { sender, params } = transaction.command;
-    const { prdr: _, ...envelope } = params;
-    const id = (transaction.id ??= parts.spool.newId());
-    return { sender, ...envelope, transfer: transferName(parts.instance, id) };
-  }
-
-  /** Runs the ACL of a phase; undefined where the option is not set. */
-  function check(
-    phase: AclPhase,
-    acl: string | undefined,
-    scope: ExpandScope,
-    until = signal,
-  ): Promise<AclResult> | AclResult | undefined {
-    if (acl === undefined) return undefined;
-    return runAcl(acl, {
-      acls: parts.acls,
-      lists: parts.lists,
-      scope,
-      phase,
-      verifier: recipientCheck.verifier,
-      client: {
-        names: () => parts.clientNames(remoteAddress),
-        isNamed: async (helo) => (await isNamed(helo)) === 'yes',
-      },
-      log: log.acl,
-      signal: until,
-      memory: transaction?.memory ?? connectionMemory,
-    });
-  }
-
-  /** Runs the ACL for a session that ends without QUIT; gives what it would have the client told. */
-  async function notQuit(reason: NotQuitReason, acl: string): Promise<string | undefined> {
-    const extra = new Map([['smtp_notquit_reason', { text: reason, tainted: false }]]);
-    const result = await check('notquit', acl, { ...scopeOf(), extra }, AbortSignal.timeout(notQuitMs));
-    return result?.userMessage;
-  }
-
-  /** Keeps what an ACL asked for; a refusal is logged and becomes the verdict. */
-  function judge(phase: AclPhase, result: AclResult | undefined, what: string): Verdict | undefined {
-    if (result === undefined) return undefined;
-    lasting = { ...lasting, ...result.controls };
-    setPolicy();
-    if (transaction !== undefined) {
-      transaction.headerEdits = mergeHeaderEdits(transaction.headerEdits, result.headerEdits);
-      transaction.controls = { ...transaction.controls, ...result.controls };
-    }
-    switch (result.verdict) {
-      case 'accept':
-      case 'discard':
-        return undefined;
-      case 'deny':
-      case 'defer':
-      case 'drop':
-        if (result.verdict === 'drop') {
-          log.dropped();
-          dropped = true;
-        }
-        log.rejection(what, result);
-        return {
-          reply: refusal(result, phase, lasting.noMultilineResponses),
-          close: result.verdict === 'drop',
-        };
-      default:
-        return assertNever(result.verdict);
-    }
-  }
+  const acls = createSessionAcls(parts, {
+    signal,
+    transaction: () => transaction,
+    scope: scopeOf,
+    verifier: recipientCheck.verifier,
+    client: {
+      names: () => parts.clientNames(remoteAddress),
+      isNamed: async (helo) => (await heloCheck.isNamed(helo)) === 'yes',
+    },
+    log,
+    changed: setPolicy,
+  });
+  const { check, judge } = acls;
 
   return {
     get policy() {
@@ -302,7 +171,7 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
         log.turnedAway(turned);
         return { reply: turned.reply, close: true };
       }
-      if (await inHosts(options.host_lookup)) await lookUpClient();
+      if (await inHosts(options.host_lookup)) await lookUpClient(parts, remoteAddress, connection);
       terms = await termsOf(parts, hostname, inHosts, scopeOf());
       setPolicy();
       const refused = judge(
@@ -341,14 +210,14 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
       transaction = undefined;
       connection.helo = command.argument;
       connection.protocol = command.verb === 'EHLO' ? 'esmtp' : 'smtp';
-      const unverified = await refuseHelo(command.verb, command.argument);
+      const unverified = await heloCheck.refuse(terms, command.verb, command.argument);
       heloRefused = unverified !== undefined;
       if (unverified !== undefined) return { reply: unverified };
       const result = await check('helo', options.acl_smtp_helo, scopeOf());
       const refused = judge('helo', result, `EHLO or HELO ${command.argument}`);
       if (refused !== undefined) {
         // The ACL for sessions without QUIT still knows it.
-        if (!dropped) delete connection.helo;
+        if (!acls.dropped()) delete connection.helo;
         return refused;
       }
       const name = connection.hostName === undefined ? command.argument : connection.hostName;
@@ -377,28 +246,7 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
       }
       await slowDown(parts.slowMail, mailCommands);
       const command = qualified(given);
-      const addresses: Address[] = [];
-      transaction = {
-        command,
-        facts: {
-          sender: command.sender,
-          declaredSize: command.params.declaredSize ?? -1,
-          size: -1,
-          bodyIs8bit: command.params.body === '8BITMIME',
-          recipients: addresses,
-          rcptCount: 0,
-          receivedAtMs: Date.now(),
-          variables: new Map(),
-          taintedVariables: new Set(),
-        },
-        recipients: [],
-        addresses,
-        places: new Map(),
-        memory: newAclMemory(),
-        headerEdits: [],
-        controls: {},
-        accepted: [],
-      };
+      transaction = beginTransaction(command);
       recipientCheck.reset();
       const result = await check('mail', options.acl_smtp_mail, scopeOf());
       const refused = judge('mail', result, `MAIL ${formatPath(command.sender)}`);
@@ -413,7 +261,7 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
 
     async rcpt(recipient, following) {
       if (transaction === undefined) return { reply: reply(503, '5.5.1', 'sender not yet given') };
-      const { facts, recipients, addresses, places, accepted } = transaction;
+      const { facts } = transaction;
       facts.rcptCount++;
       recipientCheck.begin(following);
       await slowDown(parts.slowRcpt, facts.rcptCount);
@@ -445,13 +293,7 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
         });
         return { reply: unwilling.reply };
       }
-      const place = placeOf(taken);
-      if (result?.verdict !== 'discard' && !places.has(place)) {
-        places.set(place, taken);
-        recipients.push(taken);
-        addresses.push(address);
-      }
-      accepted.push(places.get(place));
+      accept(transaction, taken, result?.verdict === 'discard');
       return {
         reply:
           (result === undefined ? undefined : acceptance(result, 250)) ?? reply(250, '2.1.5', 'Accepted'),
@@ -475,68 +317,20 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
       const writer = await parts.spool.create(signal, t.id);
       const held = recipientCheck.held();
       t.facts.id = writer.id;
-      const { prdr: _, ...envelopeParams } = t.command.params;
-      const { hostName, helo } = connection;
-      const asked = t.controls.queueOnly === true || options.queue_only || parts.queueOnlyFile();
-      const load = tooLoaded();
-      const sink = createMessageSink(
-        parts,
-        {
-          envelope: { sender: t.command.sender, ...envelopeParams },
-          recipients: t.recipients,
-          reception: {
-            protocol: connection.protocol,
-            hostAddress: client.remoteAddress,
-            hostPort: client.remotePort,
-            interfaceAddress: client.localAddress,
-            interfacePort: client.localPort,
-            receivedAtMs: t.facts.receivedAtMs,
-            ...(hostName === undefined ? {} : { hostName }),
-            ...(helo === undefined ? {} : { helo }),
-          },
-          client: log.client(),
-          pipelined: connection.protocol === 'esmtp' && lasting.noPipelining !== true ? pipelined : undefined,
-          facts: t.facts,
-          expand: (text) => expandText(text, { ...scopeOf(), message: t.facts }),
-          submission: t.controls.submission,
-          headerEdits: t.headerEdits,
-          queueOnly: asked || load !== undefined,
-          load: asked ? undefined : load,
-          freeze: t.controls.freeze,
-          ...(directTerms() === undefined ? {} : { direct: directTerms() }),
-          held: held?.all,
-          streams:
-            parts.rewriteRules.length === 0 &&
-            (options.acl_smtp_data === undefined || leavesMessage(parts.acls, options.acl_smtp_data)),
-          ...(t.command.params.prdr === true ? { accepted: t.accepted } : {}),
-          ...(parts.rewriteRules.length === 0
-            ? {}
-            : {
-                rewrite: (headers: readonly HeaderField[], body: () => BodyFacts) =>
-                  rewriteMessage(
-                    parts.rewriteRules,
-                    { sender: t.facts.sender, recipients: t.recipients, fields: headers },
-                    (sender) => ({
-                      ...scopeOf(),
-                      message: { ...t.facts, sender, headers: () => headers, body },
-                    }),
-                    (text) => logs.main(logText(`${writer.id} ${text}`)),
-                    logItems.has('address_rewrite')
-                      ? (text) => logs.main(logText(`${writer.id} ${text}`))
-                      : undefined,
-                  ),
-              }),
-          checkData: (content) => {
-            const result = check('data', options.acl_smtp_data, {
-              ...scopeOf(),
-              message: { ...t.facts, ...content },
-            });
-            return result === undefined ? undefined : Promise.resolve(result);
-          },
-          logRejection: log.rejection,
-        },
-        writer,
-      );
+      const { noPipelining } = acls.lasting();
+      const incoming = incomingMessage(parts, {
+        id: writer.id,
+        transaction: t,
+        connection,
+        client,
+        pipelined: connection.protocol === 'esmtp' && noPipelining !== true ? pipelined : undefined,
+        direct: directTerms(),
+        held: held?.all,
+        scope: scopeOf,
+        check,
+        log,
+      });
+      const sink = createMessageSink(parts, incoming, writer);
       if (held === undefined) return sink;
       // Whatever becomes of the message, what was not used for it is given back.
       return {
@@ -579,7 +373,7 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
 
     ...(options.acl_smtp_notquit === undefined
       ? {}
-      : { notQuit: (reason: NotQuitReason) => notQuit(reason, options.acl_smtp_notquit ?? '') }),
+      : { notQuit: (reason: NotQuitReason) => acls.notQuit(reason, options.acl_smtp_notquit ?? '') }),
 
     protocolError: log.incident,
 
@@ -590,19 +384,13 @@ function createSession(parts: EdgeParts, client: ClientFacts, open: OpenConnecti
       else open.byHost.delete(remoteAddress);
       log.closed(how);
       // What the client is told is what the ACL said that dropped it.
-      if (dropped && options.acl_smtp_notquit !== undefined)
-        notQuit('acl-drop', options.acl_smtp_notquit).catch((error: unknown) =>
-          logs.panic(`not-QUIT ACL: ${logText(errorText(error))}`),
-        );
+      if (acls.dropped() && options.acl_smtp_notquit !== undefined)
+        acls
+          .notQuit('acl-drop', options.acl_smtp_notquit)
+          .catch((error: unknown) => logs.panic(`not-QUIT ACL: ${logText(errorText(error))}`));
       recipientCheck.reset();
       transaction = undefined;
       gone.abort(clientGone);
     },
   };
-}
-
-/** The same address twice is delivered once, as in Exim, unless the two want different reports (RFC 3461 §4). */
-function placeOf({ address, orcpt, notify }: Recipient): string {
-  const place = `${address.local}@${lowerAscii(address.domain)}`;
-  return orcpt === undefined && notify === undefined ? place : JSON.stringify([place, orcpt, notify]);
 }
