@@ -7,7 +7,7 @@ import type { Endpoint } from '../mail/endpoint.ts';
 import { errorText } from '../mail/error-text.ts';
 import type { Reply } from '../mail/reply.ts';
 import type { Hints } from '../hints/hints.ts';
-import type { CalloutStage } from './callout.ts';
+import type { CalloutStage } from './callout-answer.ts';
 
 /** Exim's main options, with its defaults. */
 export interface CalloutExpiry {

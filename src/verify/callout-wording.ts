@@ -3,7 +3,7 @@ import { assertNever } from '../mail/assert-never.ts';
 import type { DialogueFault } from '../mail/dialogue-fault.ts';
 import { type Endpoint, endpointKey } from '../mail/endpoint.ts';
 import { type Reply, replySummary, reply as simpleReply } from '../mail/reply.ts';
-import type { CalloutAnswer } from './callout.ts';
+import type { CalloutAnswer } from './callout-answer.ts';
 
 type Refused = Omit<Extract<CalloutAnswer, { kind: 'refused' }>, 'kind'>;
 type Unclear = Extract<CalloutAnswer, { kind: 'unclear' }>;

@@ -6,7 +6,8 @@ import { type Reply, replyFromText } from '../mail/reply.ts';
 import type { RouteHost } from '../mail/route-host.ts';
 import type { CalloutTarget, Transport } from '../transport/transport.ts';
 import type { CachedAnswer, CalloutCache, CalloutLesson, KeptRefusal, Unknown } from './cache.ts';
-import type { CalloutAnswer, CalloutQuestion, Callouts } from './callout.ts';
+import type { Callouts } from './callout.ts';
+import type { CalloutAnswer, CalloutQuestion } from './callout-answer.ts';
 import {
   cachedTexts,
   incompleteReply,
