@@ -1,38 +1,29 @@
 /** The content of one message on its way from the SMTP session into the spool. */
 import type { AclControls } from '../../acl/control.ts';
-import { acceptance, type AclResult, mergeHeaderEdits, refusal } from '../../acl/result.ts';
+import { acceptance, refusal } from '../../acl/result.ts';
 import { createBodyMeter } from '../../mail/body-meter.ts';
-import { decodeRfc2047 } from '../../expand/rfc2047.ts';
-import { formatAddress, formatPath } from '../../mail/address.ts';
-import type { Recipient } from '../../mail/envelope.ts';
-import {
-  findHeader,
-  headerBody,
-  type HeaderEdit,
-  type HeaderField,
-  inAngleBrackets,
-  parseHeaderFields,
-} from '../../mail/headers.ts';
+import { formatPath } from '../../mail/address.ts';
+import { parseHeaderFields } from '../../mail/headers.ts';
 import { lazy } from '../../mail/lazy.ts';
 import { MailError } from '../../mail/mail-error.ts';
 import type { QueueId } from '../../mail/message-id.ts';
-import { formatDate, receivedField } from '../../mail/received.ts';
 import { type Reply, reply } from '../../mail/reply.ts';
 import { logText } from '../../observe/log-text.ts';
-import { arrivalLine, clientField } from '../../observe/reception-lines.ts';
+import { clientField } from '../../observe/reception-lines.ts';
 import { rejectedHeader } from '../../observe/rejected-header.ts';
 import type { ContentVerdict, MessageSink, Verdict } from '../../smtp/server/handler.ts';
 import type { DirectResult, DirectTerms } from '../../queue/direct.ts';
 import { freezeNotices } from '../../queue/freeze-tell.ts';
 import type { Claim, Hold, SpoolWriter, Submission } from '../../spool/spool.ts';
-import { programName } from '../version.ts';
+import { submissionOf } from './accepted-message.ts';
+import { arrivalOf } from './arrival.ts';
 import { earlyHandOver } from './early-hand-over.ts';
 import { judgeHandOver, recipientReply } from './hand-over.ts';
 import { headerSection } from './header-section.ts';
 import type { Incoming } from './incoming.ts';
 import type { EdgeParts } from './parts.ts';
 import type { Rewriting } from './rewriting.ts';
-import { submissionEdits } from './submission.ts';
+import { traceField } from './trace-field.ts';
 import { errorText } from '../../mail/error-text.ts';
 
 export function createMessageSink(parts: EdgeParts, incoming: Incoming, writer: SpoolWriter): MessageSink {
@@ -160,27 +151,12 @@ export function createMessageSink(parts: EdgeParts, incoming: Incoming, writer: 
       const accepted =
         (result === undefined ? undefined : acceptance(result, 250)) ??
         reply(250, undefined, `OK id=${writer.id}`);
-      const arrived = arrivalLine(
-        {
-          id: writer.id,
-          sender: arriving.envelope.sender,
-          client: incoming.client,
-          protocol: incoming.reception.protocol,
-          // Exim counts the Received field it added.
-          size: size + trace.replaceAll('\r\n', '\n').length,
-          messageId: messageIdOf(headers()),
-          ...createdId(parts, incoming.submission !== undefined, headers(), writer.id),
-          body: arriving.envelope.body,
-          pipelined: incoming.pipelined,
-          receiveMs: Date.now() - incoming.facts.receivedAtMs,
-          ...(logItems.has('subject')
-            ? { subject: subjectOf(headers(), parts.options.check_rfc2047_length) }
-            : {}),
-          // As they came: rewriting does not change what is logged here.
-          recipients: incoming.recipients.map((r) => r.address),
-        },
-        logItems,
-      );
+      const arrived = arrivalOf(parts, incoming, writer.id, {
+        envelope: arriving.envelope,
+        headers: headers(),
+        // Exim counts the Received field it added.
+        size: size + trace.replaceAll('\r\n', '\n').length,
+      });
       if (recipients.length === 0) {
         await writer.abort();
         parts.logs.main(arrived);
@@ -266,42 +242,6 @@ function termsOf({ accepted, held }: Incoming, { defer }: NonNullable<AclControl
   return held === undefined ? { told, defer } : { told, defer, held };
 }
 
-/** What is fixed of a message when it is accepted. */
-function submissionOf(
-  parts: EdgeParts,
-  incoming: Incoming,
-  id: QueueId,
-  headers: readonly HeaderField[],
-  trace: string,
-  late: { readonly rewriting: Rewriting | undefined; readonly result: AclResult | undefined } | undefined,
-): Submission {
-  const { envelope, recipients, reception, submission } = incoming;
-  const edits =
-    late?.result === undefined
-      ? incoming.headerEdits
-      : mergeHeaderEdits(incoming.headerEdits, late.result.headerEdits);
-  return {
-    envelope: { ...envelope, recipients },
-    reception,
-    headerEdits: [
-      ...(late?.rewriting?.edits ?? []),
-      ...(submission === undefined
-        ? []
-        : submissionEdits(headers, {
-            ...submission,
-            id,
-            domain: parts.main.primaryHostname,
-            sender: envelope.sender,
-            atMs: reception.receivedAtMs,
-          })),
-      ...(trace === '' ? [] : [{ kind: 'add', where: 'top', text: trace } as const]),
-      ...removals(parts, headers),
-      ...edits,
-    ],
-    variables: Object.fromEntries(incoming.facts.variables),
-  };
-}
-
 /** Adds what a sender hears of each recipient, by the position it has; one who asked for nothing of the kind gets the one reply. */
 function forEach(
   { accepted, recipients }: Incoming,
@@ -354,79 +294,3 @@ function commitFailure(error: unknown): [Verdict, string, true] {
 const localProblem: Verdict = {
   reply: reply(451, '4.3.0', 'Temporary local problem - please try later'),
 };
-
-/** Fields that belong to a final delivery (Exim manual, "return_path_remove" and its relatives). */
-function removals({ options }: EdgeParts, fields: readonly HeaderField[]): HeaderEdit[] {
-  const unwanted = [
-    options.return_path_remove ? 'return-path' : '',
-    options.delivery_date_remove ? 'delivery-date' : '',
-    options.envelope_to_remove ? 'envelope-to' : '',
-  ];
-  const present = new Set(fields.map((f) => f.name.toLowerCase()));
-  return unwanted.filter((name) => present.has(name)).map((name) => ({ kind: 'remove', name }));
-}
-
-/** The Received field, by `received_header_text` where that is set; an empty text for none. */
-async function traceField(
-  parts: EdgeParts,
-  incoming: Incoming,
-  recipients: readonly Recipient[],
-  id: string,
-): Promise<string | { readonly problem: string }> {
-  if (parts.receivedHeaderText === undefined) return receivedText(parts, incoming, recipients, id);
-  const result = await incoming.expand(parts.receivedHeaderText);
-  if (result.kind !== 'ok')
-    return { problem: result.kind === 'forced-fail' ? 'forced failure' : result.reason };
-  const text = result.text.trimEnd();
-  if (text === '') return '';
-  return `${text.replace(/\r?\n/g, '\r\n')};\r\n\t${formatDate(incoming.reception.receivedAtMs)}\r\n`;
-}
-
-function receivedText(
-  parts: EdgeParts,
-  incoming: Incoming,
-  recipients: readonly Recipient[],
-  id: string,
-): string {
-  const { reception } = incoming;
-  const [only, second] = recipients;
-  return receivedField({
-    id,
-    ...(reception.hostAddress === undefined ? {} : { hostAddress: reception.hostAddress }),
-    ...(reception.hostName === undefined ? {} : { hostName: reception.hostName }),
-    ...(reception.helo === undefined ? {} : { helo: reception.helo }),
-    by: parts.main.primaryHostname,
-    protocol: reception.protocol,
-    program: programName,
-    sender: formatAddress(incoming.envelope.sender),
-    ...(only === undefined || second !== undefined ? {} : { recipient: formatAddress(only.address) }),
-    atMs: reception.receivedAtMs,
-  });
-}
-
-/** A line of RFC 5322 holds no more. */
-const maxLoggedIdOctets = 998;
-
-/** The Message-ID without its angle brackets, as the log has it. */
-function messageIdOf(fields: readonly HeaderField[]): string | undefined {
-  const field = findHeader(fields, 'message-id');
-  if (field === undefined) return undefined;
-  return inAngleBrackets(headerBody(field))?.slice(0, maxLoggedIdOctets);
-}
-
-/** The Message-ID that `control = submission` adds. */
-function createdId(
-  { main }: EdgeParts,
-  submission: boolean,
-  fields: readonly HeaderField[],
-  id: QueueId,
-): { readonly createdId?: string } {
-  if (!submission || findHeader(fields, 'message-id') !== undefined) return {};
-  return { createdId: `E${id}@${main.primaryHostname}` };
-}
-
-/** The Subject field as `subject` logs it: words of RFC 2047 decoded. */
-function subjectOf(fields: readonly HeaderField[], checkLength: boolean): string | undefined {
-  const field = findHeader(fields, 'subject');
-  return field === undefined ? undefined : decodeRfc2047(headerBody(field).trim(), 'UTF-8', checkLength);
-}
