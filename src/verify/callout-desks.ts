@@ -67,8 +67,7 @@ export function createDesks(limits: DeskLimits, rests: Rests): Desks {
   const smtp = createSmtpPool(pool);
   const desks = new Map<string, Desk>();
 
-  function deskFor(target: CalloutTarget, endpoint: Endpoint): Desk {
-    const place = placeOf(target, endpoint);
+  function deskFor(target: CalloutTarget, place: CalloutPlace): Desk {
     const { key } = place;
     let desk = desks.get(key);
     if (desk === undefined) {
@@ -87,11 +86,6 @@ export function createDesks(limits: DeskLimits, rests: Rests): Desks {
 
   function askOne(desk: Desk, question: CalloutQuestion, maxWaitMs: number): Promise<CalloutAnswer> {
     const { promise, resolve } = Promise.withResolvers<CalloutAnswer>();
-    const rest = rests.answerOf(desk.key);
-    if (rest !== undefined) {
-      resolve(rest);
-      return promise;
-    }
     if (desk.waiting.length >= limits.maxWaiting) {
       resolve(
         unclear(desk.endpoint, 'connect', 'too many callouts wait', undefined, {
@@ -140,11 +134,17 @@ export function createDesks(limits: DeskLimits, rests: Rests): Desks {
       else rests.gaveNoSession(desk, failed);
     }
     desk.workers--;
-    if (desk.workers === 0) for (const [key, other] of desks) if (other === desk) desks.delete(key);
+    if (desk.workers === 0 && desks.get(desk.key) === desk) desks.delete(desk.key);
   }
 
   return {
-    ask: (endpoint, question, maxWaitMs) => askOne(deskFor(question.target, endpoint), question, maxWaitMs),
+    ask(endpoint, question, maxWaitMs) {
+      const place = placeOf(question.target, endpoint);
+      const rest = rests.answerOf(place.key);
+      // No desk for a place that rests: only its work ends one.
+      if (rest !== undefined) return Promise.resolve(rest);
+      return askOne(deskFor(question.target, place), question, maxWaitMs);
+    },
     async close() {
       await Promise.all([lmtp.close(), smtp.close()]);
     },
