@@ -212,15 +212,15 @@ const cases: Readonly<Record<string, Case>> = {
     async act(_, seen) {
       await seen.letter(['u@ok.test'], 2, longLine(998));
       await seen.letter(['u@ok.test'], 5, longLine(999));
-      await seen.letter(['u@ok.test'], 2, `Subject: ${'y'.repeat(1000)}\r\n\r\nhello\r\n`, '');
-      await seen.letter(['u@ok.test'], 2, longLine(999), '');
+      await seen.letter(['u@ok.test'], 3, `Subject: ${'y'.repeat(1000)}\r\n\r\nhello\r\n`, '');
+      await seen.letter(['u@ok.test'], 3, longLine(999), '');
     },
   },
   'message_linelength_limit = 20': {
     main: '',
     transport: 'message_linelength_limit = 20',
     async act(_, seen) {
-      await seen.letter(['u@ok.test'], 2, longLine(20), '');
+      await seen.letter(['u@ok.test'], 3, longLine(20), '');
     },
   },
 };
