@@ -33,6 +33,7 @@ function world(changes: Partial<GroupedDiskOptions> = {}) {
       return noting(log, `thread${fd}`);
     },
     slowMs: 100,
+    slowInARow: 2,
     restMs: 1000,
     onProblem: (text) => problems.push(text),
     nowMs: () => clock.now,
@@ -75,22 +76,24 @@ test('each file system has a thread of its own, and one that does not suit has n
   ]);
 });
 
-test('after two slow flushes in a row a thread rests, longer each time', async () => {
+test('after slow flushes in a row a thread rests, longer each time', async () => {
   const { log, disk, events, clock } = world();
   await disk.write(file('a'));
-  for (const ms of [101, 100, 101, 100]) events.get(1)?.onFlush(ms);
+  const flushes = (...times: number[]): void => {
+    for (const ms of times) events.get(1)?.onFlush(ms);
+  };
+  flushes(101, 100, 101, 100, 101, 100);
   await disk.write(file('a'));
-  events.get(1)?.onFlush(101);
   for (const rest of [1000, 2000]) {
-    events.get(1)?.onFlush(101);
+    flushes(101, 101);
     // Of those that were under way.
-    events.get(1)?.onFlush(101);
+    flushes(101, 101, 101);
     clock.now += rest - 1;
     await disk.write(file('b'));
     clock.now += 1;
     await disk.write(file('c'));
   }
-  for (const ms of [100, 101, 101]) events.get(1)?.onFlush(ms);
+  flushes(100, 101, 101);
   clock.now += 1000;
   await disk.write(file('d'));
   assert.deepEqual(log, [

@@ -13,8 +13,10 @@ export interface GroupedDiskOptions {
   suits(folderFd: number): boolean;
   /** Throws where there can be none. */
   thread(folderFd: number, events: DiskThreadEvents): Disk;
-  /** Two flushes in a row that take longer show that other programs' data is written with ours; one may be the disk's own hiccup. */
+  /** Flushes that take longer are slow. */
   readonly slowMs: number;
+  /** So many slow ones in a row show that other programs' data is written with ours; fewer may be what one of them left, or the disk's own hiccup. */
+  readonly slowInARow: number;
   /** The first rest; each further one in a row is twice as long, up to 32 times this. */
   readonly restMs: number;
   /** Told where a thread is lost. */
@@ -29,8 +31,8 @@ interface Way {
   thread: Disk | undefined;
   restUntilMs: number;
   rests: number;
-  /** The last flush was slow. */
-  slow: boolean;
+  /** So many of the last flushes were slow, without one that was not. */
+  slow: number;
 }
 
 export function groupedDisk(options: GroupedDiskOptions): Disk {
@@ -38,17 +40,19 @@ export function groupedDisk(options: GroupedDiskOptions): Disk {
   const ways = new Map<number, Way>();
 
   function open(folderFd: number): Way {
-    const way: Way = { thread: undefined, restUntilMs: Number.NEGATIVE_INFINITY, rests: 0, slow: false };
+    const way: Way = { thread: undefined, restUntilMs: Number.NEGATIVE_INFINITY, rests: 0, slow: 0 };
     const onLost = (why: string): void => {
       way.thread = undefined;
       options.onProblem(`the thread for the disk is lost (${why}); files are flushed one by one from now on`);
     };
     const onFlush = (tookMs: number): void => {
-      const again = way.slow;
-      way.slow = tookMs > slowMs;
-      if (!way.slow) way.rests = 0;
-      else if (again && nowMs() >= way.restUntilMs)
+      if (tookMs <= slowMs) {
+        way.slow = 0;
+        way.rests = 0;
+      } else if (nowMs() >= way.restUntilMs && ++way.slow >= options.slowInARow) {
+        way.slow = 0;
         way.restUntilMs = nowMs() + restMs * 2 ** Math.min(way.rests++, 5);
+      }
     };
     if (options.suits(folderFd))
       try {

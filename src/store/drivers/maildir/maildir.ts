@@ -171,6 +171,7 @@ function openDisk({ fsync = 'optimized', onProblem }: MaildirOptions, durability
     suits: flushesWhole,
     thread: diskThread,
     slowMs: 250,
+    slowInARow: 8,
     restMs: 10_000,
     onProblem: (text) => onProblem?.(text),
   });
