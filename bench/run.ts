@@ -19,7 +19,7 @@ const { only, ...o } = readArguments({
   idle: 1000,
   size: 4096,
   sessions: 16,
-  storeSessions: 32,
+  storeSessions: 48,
   only: '',
 });
 const comparisons = [...relayComparisons, ...storeComparisons, ...verifyComparisons, ...directComparisons];
