@@ -20,7 +20,7 @@ import type { Answers, Batch, Fault, Order, PlainResult } from './disk-orders.ts
 export interface DiskThreadEvents {
   /** A flush has ended that took so long, milliseconds. */
   readonly onFlush: (ms: number) => void;
-  /** It serves no more; what was under way has been rejected. */
+  /** It serves no more; what was under way has been answered: nobody knows what of it was done. */
   readonly onLost: (why: string) => void;
 }
 
@@ -73,11 +73,14 @@ export function diskThread(folderFd: number, { onFlush, onLost }: DiskThreadEven
     return one;
   }
 
-  /** What is under way may or may not have happened: nobody is told that it has. */
+  /** What is under way may or may not have happened: nobody is told that it has, and who may have a name is given no second one. */
   function lost(why: string): void {
     if (ended !== undefined) return;
     ended = `the thread for the disk is lost: ${why}`;
-    for (const one of waiting.values()) one.reject(new Error(ended));
+    const error = new Error(ended);
+    for (const one of waiting.values())
+      if (one.names === 0) one.reject(error);
+      else one.resolve(Array.from({ length: one.names }, () => ({ kind: 'unsure', error })));
     waiting.clear();
     port.close();
     onLost(why);

@@ -42,7 +42,7 @@ export interface NamesOrder {
   readonly rename: NameOrder | undefined;
 }
 
-/** `unsure`: the file has the name, but it may be gone after a crash. */
+/** `unsure`: the file has the name, but it may be gone after a crash; or, where a thread was lost, it may have it. */
 export type NameResult =
   | { readonly kind: 'durable' }
   | { readonly kind: 'unnamed' | 'unsure'; readonly error: unknown };
