@@ -38,6 +38,16 @@ export function formatPath(address: ReversePath): string {
   return `<${formatAddress(address)}>`;
 }
 
+/** Octet for octet: as a server was told of one, not who it is. */
+export function sameAddress(a: Address, b: Address): boolean {
+  return a.local === b.local && a.domain === b.domain;
+}
+
+/** As {@link sameAddress}; `<>` is the same as itself only. */
+export function samePath(a: ReversePath, b: ReversePath): boolean {
+  return a === b || (a !== null && b !== null && sameAddress(a, b));
+}
+
 /** Domains compare without regard to ASCII case (RFC 5321 §2.4). */
 export function sameDomain(a: Domain, b: Domain): boolean {
   return a === b || a.toLowerCase() === b.toLowerCase();

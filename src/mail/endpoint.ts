@@ -27,3 +27,7 @@ export function endpointKey(e: Endpoint): string {
       return assertNever(e);
   }
 }
+
+export function sameEndpoint(a: Endpoint, b: Endpoint): boolean {
+  return a === b || endpointKey(a) === endpointKey(b);
+}

@@ -4,7 +4,7 @@
  */
 import type { Envelope, Recipient } from '../mail/envelope.ts';
 import { errorText } from '../mail/error-text.ts';
-import { formatPath } from '../mail/address.ts';
+import { sameAddress, samePath } from '../mail/address.ts';
 import { MailError } from '../mail/mail-error.ts';
 import type { RcptAnswer } from '../mail/rcpt-answer.ts';
 import { isPositive, type Reply } from '../mail/reply.ts';
@@ -222,7 +222,7 @@ const noRoom: RcptAnswer = { kind: 'no-session', fault: { kind: 'io', text: 'all
 /** Apart from the size, which nobody knows when MAIL is said. */
 function sameEnvelope(a: Omit<Envelope, 'recipients'>, b: Omit<Envelope, 'recipients'>): boolean {
   return (
-    formatPath(a.sender) === formatPath(b.sender) &&
+    samePath(a.sender, b.sender) &&
     a.body === b.body &&
     a.smtputf8 === b.smtputf8 &&
     a.ret === b.ret &&
@@ -233,8 +233,7 @@ function sameEnvelope(a: Omit<Envelope, 'recipients'>, b: Omit<Envelope, 'recipi
 
 function sameRecipient(a: Recipient, b: Recipient): boolean {
   return (
-    a.address.local === b.address.local &&
-    a.address.domain === b.address.domain &&
+    sameAddress(a.address, b.address) &&
     a.transferNumber === b.transferNumber &&
     a.orcpt === b.orcpt &&
     String(a.notify) === String(b.notify)

@@ -1,6 +1,6 @@
 /** Transactions at the servers of one message's recipients that are begun while its sender still names them. */
-import type { Address, ReversePath } from '../../mail/address.ts';
-import { type Endpoint, endpointKey } from '../../mail/endpoint.ts';
+import { sameAddress, samePath } from '../../mail/address.ts';
+import { type Endpoint, sameEndpoint } from '../../mail/endpoint.ts';
 import type { Envelope } from '../../mail/envelope.ts';
 import type { RcptAnswer } from '../../mail/rcpt-answer.ts';
 import { transferNumber } from '../../queue/transfer.ts';
@@ -56,16 +56,8 @@ function isSame(a: Asked, q: Question, endpoint: Endpoint): boolean {
   return (
     a.q.transport === q.transport &&
     sameAddress(a.q.routing.address, q.routing.address) &&
-    (a.endpoint === endpoint || endpointKey(a.endpoint) === endpointKey(endpoint))
+    sameEndpoint(a.endpoint, endpoint)
   );
-}
-
-function sameAddress(a: Address, b: Address): boolean {
-  return a.local === b.local && a.domain === b.domain;
-}
-
-function samePath(a: ReversePath, b: ReversePath): boolean {
-  return a === b || (a !== null && b !== null && sameAddress(a, b));
 }
 
 /** @param envelope of the message, with the name of the transfer */
@@ -84,7 +76,7 @@ export function heldDeliveries(envelope: Omit<Envelope, 'recipients'>): HeldDeli
       (g) =>
         g.transport === transport &&
         g.recipients < transport.maxRecipients &&
-        (g.endpoint === endpoint || endpointKey(g.endpoint) === endpointKey(endpoint)),
+        sameEndpoint(g.endpoint, endpoint),
     );
     if (open !== undefined || over || groups.length >= maxHeld) return open;
     const delivery = transport.hold?.(target, endpoint, { envelope, connectTimeoutMs, commandTimeoutMs });

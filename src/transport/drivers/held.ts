@@ -1,5 +1,5 @@
 /** Deliveries of a pool in transactions that were begun earlier, where they fit, and else in new ones. */
-import { type Endpoint, endpointKey } from '../../mail/endpoint.ts';
+import { type Endpoint, sameEndpoint } from '../../mail/endpoint.ts';
 import type { Envelope, Recipient } from '../../mail/envelope.ts';
 import type { RcptAnswer } from '../../mail/rcpt-answer.ts';
 import type { LmtpPool, LmtpPoolOptions, LmtpSendResult } from '../../lmtp/client/pool.ts';
@@ -55,7 +55,7 @@ function samePlace({ endpoint, options }: Begun, other: Endpoint, now: LmtpPoolO
   return (
     options.helo === now.helo &&
     options.avoidPipelining === now.avoidPipelining &&
-    (endpoint === other || endpointKey(endpoint) === endpointKey(other))
+    sameEndpoint(endpoint, other)
   );
 }
 
