@@ -1,30 +1,24 @@
 /** The content of one message on its way from the SMTP session into the spool. */
-import type { AclControls } from '../../acl/control.ts';
 import { acceptance, refusal } from '../../acl/result.ts';
 import { createBodyMeter } from '../../mail/body-meter.ts';
 import { formatPath } from '../../mail/address.ts';
 import { parseHeaderFields } from '../../mail/headers.ts';
 import { lazy } from '../../mail/lazy.ts';
-import { MailError } from '../../mail/mail-error.ts';
-import type { QueueId } from '../../mail/message-id.ts';
 import { type Reply, reply } from '../../mail/reply.ts';
 import { logText } from '../../observe/log-text.ts';
 import { clientField } from '../../observe/reception-lines.ts';
 import { rejectedHeader } from '../../observe/rejected-header.ts';
-import type { ContentVerdict, MessageSink, Verdict } from '../../smtp/server/handler.ts';
-import type { DirectResult, DirectTerms } from '../../queue/direct.ts';
-import { freezeNotices } from '../../queue/freeze-tell.ts';
-import type { Claim, Hold, SpoolWriter, Submission } from '../../spool/spool.ts';
+import type { ContentVerdict, MessageSink } from '../../smtp/server/handler.ts';
+import type { SpoolWriter } from '../../spool/spool.ts';
 import { submissionOf } from './accepted-message.ts';
 import { arrivalOf } from './arrival.ts';
 import { earlyHandOver } from './early-hand-over.ts';
-import { judgeHandOver, recipientReply } from './hand-over.ts';
 import { headerSection } from './header-section.ts';
 import type { Incoming } from './incoming.ts';
 import type { EdgeParts } from './parts.ts';
 import type { Rewriting } from './rewriting.ts';
+import { localProblem, takeOver, termsOf } from './take-over.ts';
 import { traceField } from './trace-field.ts';
-import { errorText } from '../../mail/error-text.ts';
 
 export function createMessageSink(parts: EdgeParts, incoming: Incoming, writer: SpoolWriter): MessageSink {
   const maxHeaderOctets = parts.options.header_maxsize;
@@ -82,18 +76,14 @@ export function createMessageSink(parts: EdgeParts, incoming: Incoming, writer: 
   /** Hands the message on while it arrives, where nothing that is still to come can change what is handed on. */
   let earlyTrace = '';
   const maxLine = parts.streaming.maxLineOctets;
+  const terms = termsOf(incoming);
   const early =
-    incoming.direct !== undefined &&
+    terms !== undefined &&
     incoming.streams &&
     maxLine !== undefined &&
     !incoming.queueOnly &&
     incoming.freeze === undefined
-      ? earlyHandOver(
-          parts.direct,
-          termsOf(incoming, incoming.direct),
-          incoming.envelope.declaredSize ?? 0,
-          parts.streaming,
-        )
+      ? earlyHandOver(parts.direct, terms, incoming.envelope.declaredSize ?? 0, parts.streaming)
       : undefined;
 
   return {
@@ -168,62 +158,16 @@ export function createMessageSink(parts: EdgeParts, incoming: Incoming, writer: 
       }
       const freeze = result?.controls.freeze ?? incoming.freeze;
       const hold = freeze !== undefined || incoming.queueOnly || result?.controls.queueOnly === true;
-      const nowMs = Date.now();
-      const message = { id: writer.id, ...submission };
-      const each = incoming.accepted !== undefined;
-      let direct: DirectResult | undefined;
-      let verdict: ContentVerdict = { reply: accepted };
-      if (incoming.direct !== undefined && !hold) {
-        const terms = termsOf(incoming, incoming.direct);
-        try {
-          const written = await writer.content();
-          direct = await (early?.end(written.source) ?? parts.direct(message, written, terms));
-        } catch (error) {
-          return refuse(...commitFailure(error));
-        }
-        const { answers } = direct;
-        verdict = forEach(incoming, accepted, (i) =>
-          recipientReply(answers[i] ?? { kind: 'untried' }, terms.defer),
-        );
-        const handed = judgeHandOver(direct, recipients, terms.defer, each);
-        if (handed.kind === 'refused')
-          return refuse({ ...verdict, reply: handed.reply }, handed.reason, handed.reply.code < 500);
-        if (handed.kind === 'done') {
-          await writer.abort();
-          direct.tell(meter.octets(), () => parts.logs.main(arrived));
-          return verdict;
-        }
-      } else if (each) verdict = forEach(incoming, accepted, () => accepted);
-      let claim: Claim | undefined;
-      try {
-        claim = await writer.commit(
-          submission,
-          hold
-            ? holdOf(parts, message, freeze, nowMs)
-            : direct !== undefined || parts.queue.hasRoom()
-              ? parts.leaseMs
-              : 0,
-          nowMs,
-          direct?.states,
-        );
-      } catch (error) {
-        direct?.tellStored();
-        return refuse(...commitFailure(error));
-      }
-      parts.logs.main(arrived);
-      if (hold && freeze === undefined && incoming.load !== undefined && logItems.has('delay_delivery'))
-        parts.logs.main(`${writer.id} no immediate delivery: load average ${incoming.load.toFixed(2)}`);
-      if (direct !== undefined && claim !== undefined) {
-        try {
-          await direct.record(claim);
-        } catch (error) {
-          // It is safe in the spool, and the queue finds out once more what could not be written down.
-          parts.logs.panic(`${writer.id} outcomes are not recorded: ${logText(errorText(error))}`);
-        }
-        parts.queue.wake();
-      } else if (claim !== undefined) parts.queue.deliverNow(claim);
-      else if (!hold) parts.queue.wake();
-      return verdict;
+      const whole = {
+        message: { id: writer.id, ...submission },
+        octets: meter.octets(),
+        arrived,
+        accepted,
+        freeze,
+        hold,
+      };
+      const taken = await takeOver(parts, incoming, writer, whole, early);
+      return 'refused' in taken ? refuse(taken.refused, taken.reason, taken.temporary) : taken;
     },
 
     async abort(_, tooBig) {
@@ -237,60 +181,9 @@ export function createMessageSink(parts: EdgeParts, incoming: Incoming, writer: 
   };
 }
 
-function termsOf({ accepted, held }: Incoming, { defer }: NonNullable<AclControls['direct']>): DirectTerms {
-  const told = accepted !== undefined;
-  return held === undefined ? { told, defer } : { told, defer, held };
-}
-
-/** Adds what a sender hears of each recipient, by the position it has; one who asked for nothing of the kind gets the one reply. */
-function forEach(
-  { accepted, recipients }: Incoming,
-  last: Reply,
-  replyOf: (position: number) => Reply,
-): ContentVerdict {
-  if (accepted === undefined) return { reply: last };
-  // Rewriting keeps the positions.
-  const positions = new Map(recipients.map((r, i) => [r, i]));
-  const replies = accepted.map((r) => {
-    const position = r === undefined ? undefined : positions.get(r);
-    return position === undefined ? last : replyOf(position);
-  });
-  return { reply: last, recipients: replies };
-}
-
 /** What is known of the message once it is rewritten; variables follow. */
 function rewritten(incoming: Incoming, { sender, recipients }: Rewriting): Incoming {
   incoming.facts.sender = sender;
   incoming.facts.recipients = recipients.map((r) => r.address);
   return { ...incoming, envelope: { ...incoming.envelope, sender }, recipients };
 }
-
-/** Frozen, or due at the next queue run. */
-function holdOf(
-  parts: EdgeParts,
-  message: Submission & { readonly id: QueueId },
-  freeze: { readonly tell: boolean } | undefined,
-  nowMs: number,
-): Hold {
-  const nextAttemptAtMs = nowMs + parts.queueIntervalMs;
-  if (freeze === undefined) return { nextAttemptAtMs };
-  const generated = freeze.tell
-    ? freezeNotices(parts.freezeTell, message, undefined, () => undefined, nowMs)
-    : [];
-  return { nextAttemptAtMs, frozenAtMs: nowMs, ...(generated.length === 0 ? {} : { generated }) };
-}
-
-function commitFailure(error: unknown): [Verdict, string, true] {
-  const reason = errorText(error);
-  if (error instanceof MailError && error.code === 'NO_SPACE')
-    return [
-      { reply: reply(452, '4.3.1', 'space shortage, please try later') },
-      `space shortage: ${reason}`,
-      true,
-    ];
-  return [localProblem, `cannot store the message: ${reason}`, true];
-}
-
-const localProblem: Verdict = {
-  reply: reply(451, '4.3.0', 'Temporary local problem - please try later'),
-};
