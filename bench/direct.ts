@@ -25,16 +25,15 @@ export const directComparisons: readonly Comparison[] = [
   { name: 'direct-sink-0', run: (o) => direct(o, 'sink', 0) },
   { name: 'direct-sink-1', run: (o) => direct(o, 'sink', 1) },
   { name: 'direct-store-0', run: (o) => direct(o, 'store', 0) },
+  // As many connections as the verification has.
+  { name: 'direct-four-sink', run: (o) => direct({ ...o, sessions: 4 }, 'sink', 0) },
+  { name: 'direct-four-store', run: (o) => direct({ ...o, sessions: 4 }, 'store', 0) },
   // Where nothing waits beside it, as in a queue runner that sends one message after the other.
-  {
-    name: 'direct-alone-sink',
-    run: (o) => direct({ ...o, sessions: 1, messages: Math.ceil(o.messages / 8) }, 'sink', 0),
-  },
-  {
-    name: 'direct-alone-store',
-    run: (o) => direct({ ...o, sessions: 1, messages: Math.ceil(o.messages / 8) }, 'store', 0),
-  },
+  { name: 'direct-alone-sink', run: (o) => direct(few({ ...o, sessions: 1 }), 'sink', 0) },
+  { name: 'direct-alone-store', run: (o) => direct(few({ ...o, sessions: 1 }), 'store', 0) },
 ];
+
+const few = (o: BenchOptions): BenchOptions => ({ ...o, messages: Math.ceil(o.messages / 4) });
 
 /** Where mail goes; `arrival` begins to watch and gives what resolves when so many more are there. */
 interface End {
@@ -73,7 +72,7 @@ async function direct(o: BenchOptions, to: 'sink' | 'store', perconn: number): P
     const a = figures();
     const b = figures();
     for (const one of [straight, spooled])
-      await directRound(o, figures(), one, end, Math.ceil(o.messages / 4), perconn);
+      await directRound({ ...o, sessions: 16 }, figures(), one, end, o.warmUp, perconn);
     for (let i = 0; i < o.rounds; i++) {
       await directRound(o, a, straight, end, o.messages, perconn);
       await directRound(o, b, spooled, end, o.messages, perconn);

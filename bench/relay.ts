@@ -47,7 +47,7 @@ async function relay(o: BenchOptions, link: 'tcp' | 'unix', perconn: number): Pr
     const b = figures();
     const one = (into: Figures, to: number, messages: number, group: CpuGroup): Promise<void> =>
       relayRound(o, into, `127.0.0.1:${to}`, listen, messages, perconn, group);
-    await one(figures(), port, o.messages, ourGroup);
+    await one(figures(), port, o.warmUp, ourGroup);
     for (let i = 0; i < o.rounds; i++) {
       await one(a, port, o.messages, ourGroup);
       await one(b, exim.port, o.peerMessages, eximGroup);

@@ -8,6 +8,7 @@ import { relayComparisons } from './relay.ts';
 import { storeComparisons } from './store.ts';
 import { readArguments } from './support/arguments.ts';
 import { removeFolders } from './support/bench.ts';
+import { canMakeFileSystem } from './support/file-system.ts';
 import { verifyComparisons } from './verify.ts';
 
 const { only, ...o } = readArguments({
@@ -19,6 +20,7 @@ const { only, ...o } = readArguments({
   idle: 1000,
   size: 4096,
   sessions: 16,
+  warmUp: 16_000,
   storeSessions: 48,
   only: '',
 });
@@ -30,10 +32,17 @@ for (const program of ['exim4', 'dovecot'])
   if (findProgram(program) === undefined) throw new Error(`${program} is not installed`);
 process.env['UV_THREADPOOL_SIZE'] ??= '16';
 console.log(
-  `${os.cpus().length} cores, Node ${process.version}, ${o.rounds} rounds, medians (slowest to fastest)\n`,
+  `${os.cpus().length} cores, Node ${process.version}, ${o.rounds} rounds, medians (slowest to fastest), ${
+    canMakeFileSystem()
+      ? 'each on a new ext4 of its own'
+      : 'in the temporary folder (a new file system needs root and loop devices)'
+  }\n`,
 );
 try {
-  for (const comparison of chosen) await comparison.run(o);
+  for (const comparison of chosen) {
+    await comparison.run(o);
+    removeFolders();
+  }
 } finally {
   removeFolders();
 }

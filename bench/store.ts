@@ -125,8 +125,7 @@ async function deliver(o: BenchOptions, link: 'tcp' | 'unix', rcpts: number): Pr
     // So that every mailbox is there before anything counts.
     await storeRound(o, figures(), ourTarget, 20, 50, ourGroup);
     await storeRound(o, figures(), theirTarget, 20, 50, theirGroup);
-    // As in a server that has run for some minutes: until then Node compiles on the side.
-    await storeRound(o, figures(), ourTarget, 2 * count, rcpts, ourGroup);
+    await storeRound(o, figures(), ourTarget, Math.ceil(o.warmUp / rcpts), rcpts, ourGroup);
     for (let i = 0; i < o.rounds; i++) {
       await storeRound(o, a, ourTarget, count, rcpts, ourGroup);
       await storeRound(o, b, theirTarget, peerCount, rcpts, theirGroup);

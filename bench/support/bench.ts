@@ -4,6 +4,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { runToEnd, temporaryFolder } from '../../test/support/process.ts';
 import type { CpuGroup } from './cpu-group.ts';
+import { canMakeFileSystem, makeFileSystem } from './file-system.ts';
 import { median, round } from './statistics.ts';
 
 export interface BenchOptions {
@@ -20,6 +21,8 @@ export interface BenchOptions {
   /** Octets of a message. */
   readonly size: number;
   readonly sessions: number;
+  /** Messages or deliveries of ours before anything counts: until then Node compiles on the side. */
+  readonly warmUp: number;
   /** Of the store beside Dovecot. */
   readonly storeSessions: number;
 }
@@ -30,16 +33,27 @@ export interface Comparison {
   run(o: BenchOptions): Promise<void>;
 }
 
-/** Removed when all is measured: a file system that has just freed many files is slow at making new ones for a while. */
-const folders: ReturnType<typeof temporaryFolder>[] = [];
+const folders: { remove(): void }[] = [];
 
-/** A folder that the peers, under their own users, may enter. */
+/** A folder on a file system of its own where one can be made, which the peers, under their own users, may enter. */
 export function benchFolder(): string {
   const folder = temporaryFolder('bench');
-  folders.push(folder);
   chmodSync(folder.path, 0o755);
-  return folder.path;
+  if (!canMakeFileSystem()) {
+    folders.push(folder);
+    return folder.path;
+  }
+  const disk = makeFileSystem(folder.path, diskMebibytes);
+  folders.push({
+    remove() {
+      disk.unmount();
+      folder.remove();
+    },
+  });
+  return disk.path;
 }
+
+const diskMebibytes = 2048;
 
 export function removeFolders(): void {
   for (const folder of folders.splice(0)) folder.remove();
