@@ -19,7 +19,8 @@ import type { Transport } from '../transport/transport.ts';
 import { createCalloutCache, defaultCalloutExpiry } from './cache.ts';
 import { type Callouts, createCallouts, defaultCalloutLimits } from './callout.ts';
 import type { CalloutOptions, Verifier, VerifyResult } from './verifier.ts';
-import { createVerifier, type VerifierParts } from './verify.ts';
+import { createVerifier } from './verify.ts';
+import type { VerifierParts } from './verifier-parts.ts';
 
 function address(text: string): Address {
   const parsed = parseAddress(text);

@@ -4,7 +4,7 @@ import type { Address, Domain, LocalPart } from '../../mail/address.ts';
 import type { Endpoint } from '../../mail/endpoint.ts';
 import type { Recipient } from '../../mail/envelope.ts';
 import type { Transport } from '../../transport/transport.ts';
-import type { HeldQuestion } from '../../verify/verify.ts';
+import type { HeldQuestion } from '../../verify/verifier-parts.ts';
 import { heldDeliveries } from './held-deliveries.ts';
 
 const address = (local: string): Address => ({ local: local as LocalPart, domain: 'a.test' as Domain });

@@ -5,7 +5,7 @@ import type { Envelope } from '../../mail/envelope.ts';
 import type { RcptAnswer } from '../../mail/rcpt-answer.ts';
 import { transferNumber } from '../../queue/transfer.ts';
 import type { HeldDelivery, Transport } from '../../transport/transport.ts';
-import type { HeldCallout, HeldQuestion } from '../../verify/verify.ts';
+import type { HeldCallout, HeldQuestion } from '../../verify/verifier-parts.ts';
 
 /** For one message; a sender with many recipients must not have all connections to their servers. */
 const maxHeld = 8;

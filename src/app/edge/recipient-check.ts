@@ -7,7 +7,8 @@ import { logText } from '../../observe/log-text.ts';
 import { route } from '../../router/route.ts';
 import type { Following, MailCommand } from '../../smtp/server/handler.ts';
 import type { Verifier, VerifyResult } from '../../verify/verifier.ts';
-import { createVerifier, type HeldCallout, type HeldQuestion } from '../../verify/verify.ts';
+import { createVerifier } from '../../verify/verify.ts';
+import type { HeldCallout, HeldQuestion } from '../../verify/verifier-parts.ts';
 import { type HeldDeliveries, heldDeliveries } from './held-deliveries.ts';
 import type { EdgeParts } from './parts.ts';
 
