@@ -21,7 +21,7 @@ const { only, ...o } = readArguments({
   size: 4096,
   sessions: 16,
   warmUp: 16_000,
-  storeSessions: 48,
+  storeSessions: 0,
   only: '',
 });
 const comparisons = [...relayComparisons, ...storeComparisons, ...verifyComparisons, ...directComparisons];

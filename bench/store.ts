@@ -112,26 +112,59 @@ async function startBoth(name: string, dovecotExtra: string, ourExtra = ''): Pro
   };
 }
 
+/** Where `--storeSessions` says nothing, each side gets as many as serve it best. */
+const sessionCounts = [8, 16, 48, 96] as const;
+
+interface Side {
+  readonly target: string;
+  readonly group: CpuGroup;
+  /** In a round. */
+  readonly messages: number;
+}
+
 async function deliver(o: BenchOptions, link: 'tcp' | 'unix', rcpts: number): Promise<void> {
   const both = await startBoth(`${link}-${rcpts}`, tunedDovecot);
-  const { ours, theirs, ourGroup, theirGroup } = both;
+  const { ours, theirs } = both;
+  const messages = Math.ceil(o.storeMessages / rcpts);
+  const our: Side = {
+    target: link === 'tcp' ? `127.0.0.1:${ours.port}` : `unix:${ours.socket}`,
+    group: both.ourGroup,
+    messages,
+  };
+  const their: Side = {
+    target: link === 'tcp' ? `127.0.0.1:${theirs.lmtpPort}` : `unix:${theirs.lmtpSocket}`,
+    group: both.theirGroup,
+    messages: Math.ceil(messages / 3),
+  };
+  const { size } = o;
+  const one = (into: Figures, side: Side, sessions: number, count = side.messages): Promise<void> =>
+    storeRound(into, side, { messages: count, rcpts, sessions, size });
+  /** The number of sessions with the highest rate. */
+  const best = async (side: Side): Promise<number> => {
+    if (o.storeSessions > 0) return o.storeSessions;
+    const rates = new Map<number, number>();
+    for (const sessions of sessionCounts) {
+      const tried = figures();
+      await one(tried, side, sessions);
+      rates.set(sessions, tried.perSecond[0] ?? 0);
+    }
+    return [...rates].reduce((a, b) => (b[1] > a[1] ? b : a))[0];
+  };
   try {
+    // So that every mailbox is there before anything counts.
+    for (const side of [our, their])
+      await storeRound(figures(), side, { messages: 20, rcpts: 50, sessions: 16, size });
+    await one(figures(), our, 48, Math.ceil(o.warmUp / rcpts));
+    const ourSessions = await best(our);
+    const theirSessions = await best(their);
     const a = figures();
     const b = figures();
-    const ourTarget = link === 'tcp' ? `127.0.0.1:${ours.port}` : `unix:${ours.socket}`;
-    const theirTarget = link === 'tcp' ? `127.0.0.1:${theirs.lmtpPort}` : `unix:${theirs.lmtpSocket}`;
-    const count = Math.ceil(o.storeMessages / rcpts);
-    const peerCount = Math.ceil(count / 3);
-    // So that every mailbox is there before anything counts.
-    await storeRound(o, figures(), ourTarget, 20, 50, ourGroup);
-    await storeRound(o, figures(), theirTarget, 20, 50, theirGroup);
-    await storeRound(o, figures(), ourTarget, Math.ceil(o.warmUp / rcpts), rcpts, ourGroup);
     for (let i = 0; i < o.rounds; i++) {
-      await storeRound(o, a, ourTarget, count, rcpts, ourGroup);
-      await storeRound(o, b, theirTarget, peerCount, rcpts, theirGroup);
+      await one(a, our, ourSessions);
+      await one(b, their, theirSessions);
     }
     printFigures(
-      `store over ${link}, ${o.size} octets, ${rcpts} recipient${rcpts === 1 ? '' : 's'} a message, ${o.storeSessions} sessions, 1000 users, fsync on`,
+      `store over ${link}, ${size} octets, ${rcpts} recipient${rcpts === 1 ? '' : 's'} a message, ${ourSessions} and ${theirSessions} sessions, 1000 users, fsync on`,
       ['mailchute', a],
       ['dovecot', b],
       'end of data',
@@ -142,18 +175,19 @@ async function deliver(o: BenchOptions, link: 'tcp' | 'unix', rcpts: number): Pr
 }
 
 async function storeRound(
-  o: BenchOptions,
   into: Figures,
-  target: string,
-  messages: number,
-  rcpts: number,
-  group: CpuGroup,
+  { target, group }: Side,
+  load: {
+    readonly messages: number;
+    readonly rcpts: number;
+    readonly sessions: number;
+    readonly size: number;
+  },
 ): Promise<void> {
   const end = roundOf([group]);
-  const words = { target, proto: 'lmtp', messages, rcpts, sessions: o.storeSessions, size: o.size };
-  const sent = await runProgram<LoadReport>('load.ts', words);
+  const sent = await runProgram<LoadReport>('load.ts', { target, proto: 'lmtp', ...load });
   const { cpuSeconds, foreignCores } = end(sent.clientCpuSeconds);
-  if (sent.accepted !== messages * rcpts) throw new Error(JSON.stringify(sent.faults));
+  if (sent.accepted !== load.messages * load.rcpts) throw new Error(JSON.stringify(sent.faults));
   into.perSecond.push(sent.recipientsPerSecond);
   into.cpuMs.push(((cpuSeconds[0] ?? 0) / sent.accepted) * 1000);
   into.waitP50.push(sent.endOfDataMs.p50);

@@ -23,7 +23,7 @@ export interface BenchOptions {
   readonly sessions: number;
   /** Messages or deliveries of ours before anything counts: until then Node compiles on the side. */
   readonly warmUp: number;
-  /** Of the store beside Dovecot. */
+  /** Of the store and of Dovecot; 0: for each as many as serve it best. */
   readonly storeSessions: number;
 }
 
