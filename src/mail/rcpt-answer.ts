@@ -15,3 +15,9 @@ export type RcptAnswer =
       readonly reply?: Reply;
       readonly fault: DialogueFault;
     };
+
+/** What a server said of recipients, in their order; and to DATA, where that was said with the last of them. */
+export interface RcptAnswers {
+  readonly answers: readonly RcptAnswer[];
+  readonly data?: Reply;
+}

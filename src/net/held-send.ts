@@ -6,7 +6,7 @@ import type { Envelope, Recipient } from '../mail/envelope.ts';
 import { errorText } from '../mail/error-text.ts';
 import { sameAddress, samePath } from '../mail/address.ts';
 import { MailError } from '../mail/mail-error.ts';
-import type { RcptAnswer } from '../mail/rcpt-answer.ts';
+import type { RcptAnswer, RcptAnswers } from '../mail/rcpt-answer.ts';
 import { isPositive, type Reply } from '../mail/reply.ts';
 import type { Exchange, ExchangeResult } from './client-connection.ts';
 import { flyOn } from './fly.ts';
@@ -29,18 +29,11 @@ export interface HeldDialogues<S, M, O, T> {
     recipients: readonly Recipient[],
     last: boolean,
     options: O,
-  ): Dialogue<Asked>;
+  ): Dialogue<RcptAnswers>;
   /** The content of a message to recipients who were all taken. @param data what `ask` gave */
   rest(session: S, message: M, data: Reply | undefined, options: O): Dialogue<T>;
   /** Whether a transaction was lost before a server can have taken anything of its content. */
   nothingSent(result: T): boolean;
-}
-
-interface Asked {
-  /** One for each, in order. */
-  readonly answers: readonly RcptAnswer[];
-  /** The reply to DATA, where that was said. */
-  readonly data?: Reply;
 }
 
 export interface HeldSendTerms<S extends PoolSession, M, O, T> extends HeldTerms<S> {
@@ -192,10 +185,10 @@ export class HeldTransaction<S extends PoolSession, M, O, T extends PooledResult
     return this.#state === 'over';
   }
 
-  async #ask(recipients: readonly Recipient[], first: boolean, last: boolean): Promise<Asked> {
+  async #ask(recipients: readonly Recipient[], first: boolean, last: boolean): Promise<RcptAnswers> {
     const { dialogues, envelope, options, pool, key } = this.#terms;
     const { session } = this.#held;
-    const all = (answer: RcptAnswer): Asked => ({ answers: recipients.map(() => answer) });
+    const all = (answer: RcptAnswer): RcptAnswers => ({ answers: recipients.map(() => answer) });
     try {
       if (session !== undefined)
         return await flyOn(session.connection, dialogues.ask(session, undefined, recipients, last, options));

@@ -2,7 +2,7 @@
 import type { Envelope, Recipient } from '../mail/envelope.ts';
 import type { MessageSource } from '../mail/message-source.ts';
 import type { Capabilities } from './capabilities.ts';
-import type { RcptAnswer } from '../mail/rcpt-answer.ts';
+import type { RcptAnswer, RcptAnswers } from '../mail/rcpt-answer.ts';
 import type { Reply } from '../mail/reply.ts';
 import { rcptLine } from './envelope-commands.ts';
 import type { Dialogue } from './flight.ts';
@@ -68,7 +68,7 @@ export function* askDialogue(
   recipients: readonly Recipient[],
   last: boolean,
   options: SendOptions,
-): Dialogue<{ readonly answers: readonly RcptAnswer[]; readonly data?: Reply }> {
+): Dialogue<RcptAnswers> {
   const c = usable(capabilities, options);
   const rcpts: HeldRcpts = {
     recipients,

@@ -2,14 +2,8 @@
 import { type ClientPool, createClientPool } from '../../net/client-pool.ts';
 import type { PooledOutcome } from '../../net/run-pooled.ts';
 import type { PoolOptions } from '../../net/session-pool.ts';
-import { type InquiryResult, inquiryDialogue } from '../../protocol/inquiry.ts';
-import {
-  askDialogue,
-  defaultCommandTimeoutMs,
-  nothingSent,
-  sendDialogue,
-  sendRestDialogue,
-} from '../../protocol/send-options.ts';
+import type { InquiryResult } from '../../protocol/inquiry.ts';
+import { poolDialogues } from '../../protocol/pool-dialogues.ts';
 import { connectLmtp, type LmtpConnectOptions, type LmtpSession } from './connect.ts';
 import type { LmtpMessage, LmtpSendOptions, LmtpTransactionResult } from './transaction.ts';
 
@@ -27,19 +21,7 @@ export function createLmtpPool(options: Partial<PoolOptions> = {}): LmtpPool {
   return createClientPool<LmtpSession, LmtpMessage, LmtpPoolOptions, LmtpTransactionResult, InquiryResult>(
     {
       open: (endpoint, o, signal) => connectLmtp(endpoint, signal === undefined ? o : { ...o, signal }),
-      transaction: (session, message, o) => sendDialogue('lmtp', session.capabilities, message, o),
-      inquiry: (session, sender, recipients, o) =>
-        inquiryDialogue(session.capabilities, sender, recipients, {
-          timeoutMs: o.commandTimeoutMs ?? defaultCommandTimeoutMs,
-          sizeOctets: o.inquirySizeOctets,
-        }),
-      held: {
-        ask: (session, envelope, recipients, last, o) =>
-          askDialogue(session.capabilities, envelope, recipients, last, o),
-        rest: (session, message, data, o) => sendRestDialogue('lmtp', session.capabilities, message, data, o),
-        nothingSent,
-      },
-      resetTimeoutMs: (o) => o.commandTimeoutMs ?? defaultCommandTimeoutMs,
+      ...poolDialogues('lmtp'),
       variant: ({ tls }) =>
         tls === undefined ? '' : ` ${tls.mode} ${tls.verify ? 'verified' : ''} ${tls.peerName}`,
       defaults: {},

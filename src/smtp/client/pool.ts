@@ -1,16 +1,9 @@
 /** SMTP sessions kept and used again for the next message or question to the same place. */
 import { type ClientPool, createClientPool } from '../../net/client-pool.ts';
 import type { PoolOptions } from '../../net/session-pool.ts';
-import { type InquiryResult, inquiryDialogue } from '../../protocol/inquiry.ts';
-import {
-  askDialogue,
-  defaultCommandTimeoutMs,
-  nothingSent,
-  type OutgoingMessage,
-  type SendOptions,
-  sendDialogue,
-  sendRestDialogue,
-} from '../../protocol/send-options.ts';
+import type { InquiryResult } from '../../protocol/inquiry.ts';
+import { poolDialogues } from '../../protocol/pool-dialogues.ts';
+import type { OutgoingMessage, SendOptions } from '../../protocol/send-options.ts';
 import type { TransactionResult } from '../../protocol/transaction.ts';
 import { connectSmtp, type SmtpConnectOptions, type SmtpSession } from './connect.ts';
 
@@ -23,19 +16,7 @@ export function createSmtpPool(options: Partial<PoolOptions> = {}): SmtpPool {
   return createClientPool<SmtpSession, OutgoingMessage, SmtpPoolOptions, TransactionResult, InquiryResult>(
     {
       open: (endpoint, o, signal) => connectSmtp(endpoint, signal === undefined ? o : { ...o, signal }),
-      transaction: (session, message, o) => sendDialogue('smtp', session.capabilities, message, o),
-      inquiry: (session, sender, recipients, o) =>
-        inquiryDialogue(session.capabilities, sender, recipients, {
-          timeoutMs: o.commandTimeoutMs ?? defaultCommandTimeoutMs,
-          sizeOctets: o.inquirySizeOctets,
-        }),
-      held: {
-        ask: (session, envelope, recipients, last, o) =>
-          askDialogue(session.capabilities, envelope, recipients, last, o),
-        rest: (session, message, data, o) => sendRestDialogue('smtp', session.capabilities, message, data, o),
-        nothingSent,
-      },
-      resetTimeoutMs: (o) => o.commandTimeoutMs ?? defaultCommandTimeoutMs,
+      ...poolDialogues('smtp'),
       defaults: {},
     },
     options,
