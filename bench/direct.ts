@@ -2,7 +2,7 @@
 // is in the store, and what the sender waits for its final reply.
 import path from 'node:path';
 import { startMailchute } from '../test/support/mailchute.ts';
-import { freePort, start, until } from '../test/support/process.ts';
+import { freePort, until } from '../test/support/process.ts';
 import { lineCounter } from '../test/support/relay-load.ts';
 import { startOurStore, userNames } from './store.ts';
 import {
@@ -10,14 +10,14 @@ import {
   type Comparison,
   type Figures,
   type LoadReport,
-  type SinkReport,
+  addRound,
   benchFolder,
   figures,
-  jsonLine,
   printFigures,
   roundOf,
   runProgram,
 } from './support/bench.ts';
+import { startSink } from './support/sink-run.ts';
 import { cpuGroup, type CpuGroup } from './support/cpu-group.ts';
 import { relayMain, relayRest, verifyingAcl } from './support/edges.ts';
 
@@ -115,14 +115,10 @@ async function directRound(
     size: o.size,
   });
   const { lastAtMs, cpuSeconds: sinkSeconds } = await arrived();
-  const { cpuSeconds, foreignCores } = end(sent.clientCpuSeconds + sinkSeconds);
+  const used = end(sent.clientCpuSeconds + sinkSeconds);
   if (sent.accepted !== messages) throw new Error(JSON.stringify(sent.faults));
-  into.perSecond.push(messages / ((lastAtMs - sent.beganAtMs) / 1000));
-  into.cpuMs.push(((cpuSeconds[0] ?? 0) / messages) * 1000);
-  into.waitP50.push(sent.endOfDataMs.p50);
-  into.waitP99.push(sent.endOfDataMs.p99);
-  into.foreign.push(foreignCores);
-  into.memoryMiB = Math.max(into.memoryMiB, edge.group.memoryMiB());
+  const perSecond = messages / ((lastAtMs - sent.beganAtMs) / 1000);
+  addRound(into, sent, edge.group, { perSecond, count: messages, ...used });
 }
 
 function sinkEnd(folder: string): End {
@@ -130,17 +126,7 @@ function sinkEnd(folder: string): End {
   return {
     socket,
     groups: [],
-    async arrival(messages) {
-      const words = ['--listen', `unix:${socket}`, '--rcpts', String(messages), '--timeout', '280'];
-      const sink = start(process.execPath, [path.join(import.meta.dirname, 'sink.ts'), ...words]);
-      await sink.printed(/ready/);
-      return async () => {
-        await sink.ended;
-        const got = jsonLine(sink.output()) as SinkReport;
-        if (got.recipients !== messages) throw new Error(`the sink got ${got.recipients} of ${messages}`);
-        return got;
-      };
-    },
+    arrival: (messages) => startSink(`unix:${socket}`, messages),
     stop: () => Promise.resolve(),
   };
 }

@@ -2,21 +2,21 @@
 import path from 'node:path';
 import { startExim } from '../test/support/exim.ts';
 import { startMailchute } from '../test/support/mailchute.ts';
-import { freePort, start } from '../test/support/process.ts';
+import { freePort } from '../test/support/process.ts';
 import {
   type BenchOptions,
   type Comparison,
   type Figures,
   type LoadReport,
-  type SinkReport,
+  addRound,
   benchFolder,
   figures,
-  jsonLine,
   printFigures,
   roundOf,
   runProgram,
 } from './support/bench.ts';
 import { cpuGroup, type CpuGroup } from './support/cpu-group.ts';
+import { startSink } from './support/sink-run.ts';
 import { eximMain, relayMain, relayRest } from './support/edges.ts';
 
 export const relayComparisons: readonly Comparison[] = [
@@ -77,9 +77,7 @@ async function relayRound(
   perconn: number,
   group: CpuGroup,
 ): Promise<void> {
-  const words = ['--listen', listen, '--rcpts', String(messages), '--timeout', '280'];
-  const sink = start(process.execPath, [path.join(import.meta.dirname, 'sink.ts'), ...words]);
-  await sink.printed(/ready/);
+  const arrived = await startSink(listen, messages);
   const end = roundOf([group]);
   const sent = await runProgram<LoadReport>('load.ts', {
     target,
@@ -88,14 +86,8 @@ async function relayRound(
     perconn,
     size: o.size,
   });
-  await sink.ended;
-  const got = jsonLine(sink.output()) as SinkReport;
-  if (got.recipients !== messages) throw new Error(`the sink got ${got.recipients} of ${messages}`);
-  const { cpuSeconds, foreignCores } = end(sent.clientCpuSeconds + got.cpuSeconds);
-  into.perSecond.push(messages / ((got.lastAtMs - sent.beganAtMs) / 1000));
-  into.cpuMs.push(((cpuSeconds[0] ?? 0) / messages) * 1000);
-  into.waitP50.push(sent.endOfDataMs.p50);
-  into.waitP99.push(sent.endOfDataMs.p99);
-  into.foreign.push(foreignCores);
-  into.memoryMiB = Math.max(into.memoryMiB, group.memoryMiB());
+  const got = await arrived();
+  const used = end(sent.clientCpuSeconds + got.cpuSeconds);
+  const perSecond = messages / ((got.lastAtMs - sent.beganAtMs) / 1000);
+  addRound(into, sent, group, { perSecond, count: messages, ...used });
 }

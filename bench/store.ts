@@ -11,6 +11,7 @@ import {
   type Comparison,
   type Figures,
   type LoadReport,
+  addRound,
   benchFolder,
   figures,
   printFigures,
@@ -186,14 +187,9 @@ async function storeRound(
 ): Promise<void> {
   const end = roundOf([group]);
   const sent = await runProgram<LoadReport>('load.ts', { target, proto: 'lmtp', ...load });
-  const { cpuSeconds, foreignCores } = end(sent.clientCpuSeconds);
+  const used = end(sent.clientCpuSeconds);
   if (sent.accepted !== load.messages * load.rcpts) throw new Error(JSON.stringify(sent.faults));
-  into.perSecond.push(sent.recipientsPerSecond);
-  into.cpuMs.push(((cpuSeconds[0] ?? 0) / sent.accepted) * 1000);
-  into.waitP50.push(sent.endOfDataMs.p50);
-  into.waitP99.push(sent.endOfDataMs.p99);
-  into.foreign.push(foreignCores);
-  into.memoryMiB = Math.max(into.memoryMiB, group.memoryMiB());
+  addRound(into, sent, group, { perSecond: sent.recipientsPerSecond, count: sent.accepted, ...used });
 }
 
 /** Dovecot has a process for each session; these limits let it have so many. */

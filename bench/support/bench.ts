@@ -138,6 +138,26 @@ export interface SinkReport {
   readonly cpuSeconds: number;
 }
 
+/** Adds what one round of load came to. @param perSecond of what the side is measured by; CPU for each of `count` */
+export function addRound(
+  into: Figures,
+  { endOfDataMs: { p50, p99 } }: LoadReport,
+  group: CpuGroup,
+  round: {
+    readonly perSecond: number;
+    readonly count: number;
+    readonly cpuSeconds: readonly number[];
+    readonly foreignCores: number;
+  },
+): void {
+  into.perSecond.push(round.perSecond);
+  into.cpuMs.push(((round.cpuSeconds[0] ?? 0) / round.count) * 1000);
+  into.waitP50.push(p50);
+  into.waitP99.push(p99);
+  into.foreign.push(round.foreignCores);
+  into.memoryMiB = Math.max(into.memoryMiB, group.memoryMiB());
+}
+
 function column(values: readonly number[], digits: number, width: number): string {
   return round(median(values), digits).toString().padStart(width);
 }
