@@ -118,7 +118,7 @@ async function directRound(
   const used = end(sent.clientCpuSeconds + sinkSeconds);
   if (sent.accepted !== messages) throw new Error(JSON.stringify(sent.faults));
   const perSecond = messages / ((lastAtMs - sent.beganAtMs) / 1000);
-  addRound(into, sent, edge.group, { perSecond, count: messages, ...used });
+  addRound(into, sent.endOfDataMs, edge.group, { perSecond, count: messages, ...used });
 }
 
 function sinkEnd(folder: string): End {

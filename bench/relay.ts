@@ -89,5 +89,5 @@ async function relayRound(
   const got = await arrived();
   const used = end(sent.clientCpuSeconds + got.cpuSeconds);
   const perSecond = messages / ((got.lastAtMs - sent.beganAtMs) / 1000);
-  addRound(into, sent, group, { perSecond, count: messages, ...used });
+  addRound(into, sent.endOfDataMs, group, { perSecond, count: messages, ...used });
 }

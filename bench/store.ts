@@ -189,7 +189,11 @@ async function storeRound(
   const sent = await runProgram<LoadReport>('load.ts', { target, proto: 'lmtp', ...load });
   const used = end(sent.clientCpuSeconds);
   if (sent.accepted !== load.messages * load.rcpts) throw new Error(JSON.stringify(sent.faults));
-  addRound(into, sent, group, { perSecond: sent.recipientsPerSecond, count: sent.accepted, ...used });
+  addRound(into, sent.endOfDataMs, group, {
+    perSecond: sent.recipientsPerSecond,
+    count: sent.accepted,
+    ...used,
+  });
 }
 
 /** Dovecot has a process for each session; these limits let it have so many. */

@@ -9,6 +9,7 @@ import {
   type BenchOptions,
   type Comparison,
   type Figures,
+  addRound,
   benchFolder,
   figures,
   printFigures,
@@ -117,14 +118,9 @@ recipients_max = 100000`;
     const words = { target: `127.0.0.1:${to}`, rcpts, users, domain: kind.domain(rounds++), ...kind.words };
     const end = roundOf([group, groups.dovecot]);
     const report = await runProgram<RcptReport>('rcpt.ts', words);
-    const { cpuSeconds, foreignCores } = end(report.clientCpuSeconds);
+    const used = end(report.clientCpuSeconds);
     if (report.accepted !== rcpts) throw new Error(JSON.stringify(report));
-    into.perSecond.push(report.recipientsPerSecond);
-    into.cpuMs.push(((cpuSeconds[0] ?? 0) / rcpts) * 1000);
-    into.waitP50.push(report.batchMs.p50);
-    into.waitP99.push(report.batchMs.p99);
-    into.foreign.push(foreignCores);
-    into.memoryMiB = Math.max(into.memoryMiB, group.memoryMiB());
+    addRound(into, report.batchMs, group, { perSecond: report.recipientsPerSecond, count: rcpts, ...used });
   };
   try {
     const a = figures();

@@ -141,7 +141,7 @@ export interface SinkReport {
 /** Adds what one round of load came to. @param perSecond of what the side is measured by; CPU for each of `count` */
 export function addRound(
   into: Figures,
-  { endOfDataMs: { p50, p99 } }: LoadReport,
+  { p50, p99 }: LoadReport['endOfDataMs'],
   group: CpuGroup,
   round: {
     readonly perSecond: number;
