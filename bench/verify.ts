@@ -125,8 +125,9 @@ recipients_max = 100000`;
   try {
     const a = figures();
     const b = figures();
-    await ask(figures(), port, kind.fill ? users : Math.ceil(ourCount / 4), groups.ours);
+    if (kind.fill) await ask(figures(), port, users, groups.ours);
     await ask(figures(), exim.port, kind.fill ? users : Math.ceil(peerCount / 4), groups.exim);
+    await ask(figures(), port, kind.words === undefined ? o.warmUp : ourCount, groups.ours);
     for (let i = 0; i < o.rounds; i++) {
       await ask(a, port, ourCount, groups.ours);
       await ask(b, exim.port, peerCount, groups.exim);
