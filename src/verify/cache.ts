@@ -145,7 +145,7 @@ export function createCalloutCache(
 
   /** The record of a key by `parse`. Another process's is seen {@link readMs} later at the most. */
   function recordOf<T>(key: string, nowMs: number, parse: (record: unknown) => T): T {
-    const kept = recent.size === 0 ? read.get(key) : undefined;
+    const kept = read.get(key);
     if (kept !== undefined && nowMs < kept.untilMs) return kept.record as T;
     const record = parse(get(key, nowMs));
     if (read.size >= maxRead) read.clear();

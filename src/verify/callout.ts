@@ -21,7 +21,7 @@ export interface Callouts {
 export interface CalloutLimits extends DeskLimits, RestLimits {}
 
 export const defaultCalloutLimits: CalloutLimits = {
-  maxFlight: 100,
+  maxFlight: 50,
   maxConnections: 4,
   idleTimeoutMs: 5000,
   maxWaiting: 10_000,

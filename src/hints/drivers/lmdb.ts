@@ -7,7 +7,7 @@ import type { Hints, HintsDatabase } from '../hints.ts';
 export interface LmdbHintsOptions {
   /** Made where it does not exist; a folder of its own. */
   readonly directory: string;
-  /** Most records a database keeps: a new one then replaces one that expires soon. 100,000. */
+  /** Most records a database keeps, but for a thousandth: a new one then replaces one that expires soon. 100,000. */
   readonly maxRecords?: number;
 }
 
@@ -25,6 +25,8 @@ const batch = 512;
  */
 export function openLmdbHints(options: LmdbHintsOptions): Hints {
   const maxRecords = options.maxRecords ?? 100_000;
+  // Counting costs as much as writing.
+  const countEvery = Math.max(1, Math.floor(maxRecords / 1000));
   fs.mkdirSync(options.directory, { recursive: true, mode: 0o750 });
   const databaseDirectory = path.join(options.directory, 'db');
   fs.mkdirSync(databaseDirectory, { recursive: true, mode: 0o750 });
@@ -41,7 +43,7 @@ export function openLmdbHints(options: LmdbHintsOptions): Hints {
   });
   const openOne = (name: HintsDatabase): Store => {
     const db = root.openDB<Buffer, Buffer>(name, { encoding: 'binary', keyEncoding: 'binary' });
-    return { db, cursor: undefined, shrinking: undefined };
+    return { db, cursor: undefined, shrinking: undefined, uncounted: 0 };
   };
   const stores: Readonly<Record<HintsDatabase, Store>> = {
     callout: openOne('callout'),
@@ -92,6 +94,8 @@ export function openLmdbHints(options: LmdbHintsOptions): Hints {
       if (encoded === undefined) return;
       const value = encode(record, expiresAtMs);
       await writing(() => db.put(encoded, value));
+      if (++store.uncounted < countEvery) return;
+      store.uncounted = 0;
       while (!closed && entryCount(db) > maxRecords) await shrink(store);
     },
 
@@ -142,6 +146,8 @@ interface Store {
   cursor: Buffer | undefined;
   /** The eviction under way: one at a time. */
   shrinking: Promise<void> | undefined;
+  /** Records written since they were last counted. */
+  uncounted: number;
 }
 
 /** Records in the committed state. */
