@@ -17,6 +17,7 @@ import { createStoreHandler } from './lmtp-handler.ts';
 import type { StoreHandlerOptions } from './lmtp-handler.ts';
 import type { MailStore, StoreDelivery, StoreOutcome } from './mail-store.ts';
 import * as replies from './replies.ts';
+import type { Transfers } from './transfers.ts';
 
 const never = new AbortController().signal;
 const client: LmtpClientFacts = { remoteAddress: '192.0.2.1', lhlo: 'client.test', sessionId: 'SESSION' };
@@ -298,6 +299,31 @@ test('deliveries at one time for one user are limited where that is asked for', 
   release();
   assert.deepEqual(await Promise.all(first), Array(2).fill('250 2.0.0 <user1@x.test> SESSION Saved'));
   assert.match(await one(), /^250/);
+});
+
+test('a repeat of what is in a mailbox that is full now is answered as before, not refused at RCPT', async () => {
+  const store: MailStore = { ...storeOf(allStored), check: () => ({ kind: 'over-quota', text: 'full' }) };
+  const transfers: Transfers = {
+    isKnown: (key) => {
+      if (key.startsWith('spool.3/')) throw new Error('the journal cannot be read');
+      return key === 'spool.1/0/user1@';
+    },
+    begin: () => Promise.resolve({ kind: 'stored', session: 'FIRST' }),
+    also: () => Promise.resolve(),
+  };
+  const handler = createStoreHandler({ directory, store, hostname: 'store.example.test', transfers });
+  const said = async (transfer: string): Promise<string[]> => {
+    const t = await handler.begin(client, null, { transfer });
+    if ('refused' in t) throw new Error('refused');
+    const rcpt = await t.rcpt({ address: addressOf('user1'), transferNumber: '0' });
+    const data = rcpt.code === 250 ? await t.deliver(message, [0], never) : [];
+    t.end();
+    return [rcpt, ...data].map((r) => formatReply(r).trimEnd());
+  };
+  assert.deepEqual(await said('spool.1'), ['250 2.1.5 OK', '250 2.0.0 <user1> FIRST Saved']);
+  assert.deepEqual(await said('spool.2'), ['552 5.2.2 <user1> full']);
+  // Where nobody knows, the end of the data tells.
+  assert.equal((await said('spool.3'))[0], '250 2.1.5 OK');
 });
 
 test('the detail begins at the first of several delimiters, as in Dovecot even at the first character', () => {

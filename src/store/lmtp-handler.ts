@@ -131,13 +131,22 @@ function transaction(
     if (store.check === undefined || (filter !== undefined && detail !== undefined)) return undefined;
     const found = store.check(user, undefined, declaredSize);
     const fate = found instanceof Promise ? await found : found;
-    if (fate === undefined) return undefined;
+    if (fate === undefined || isRepeat(a)) return undefined;
     if (fate.kind === 'unavailable') {
       tellRefused(a, fate.reason, 'Error');
       return replies.temporaryError(a.shown);
     }
     tellRefused(a, fate.text, 'Info');
     return replyTo(shared, a, { fate, folder: 'INBOX' });
+  }
+
+  /** What is in the mailbox already needs no room. Where nobody knows, the end of the data tells. */
+  function isRepeat({ transfer }: Accepted): boolean {
+    try {
+      return transfer !== undefined && shared.options.transfers?.isKnown(transfer) === true;
+    } catch {
+      return true;
+    }
   }
 
   function tellRefused(

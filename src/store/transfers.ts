@@ -22,17 +22,21 @@ export type Begun =
 export interface Transfers {
   /** A transfer of that name begins; one under way is waited for. Rejects where the journal cannot be read. */
   begin(key: string, session: string): Promise<Begun>;
+  /** It was stored, or is being stored: a repeat, which needs no room. Throws where the journal cannot be read. */
+  isKnown(key: string): boolean;
   /** A second name for what is stored. Resolves when a repeat under it will be known. */
   also(key: string, session: string): Promise<void>;
 }
+
+/** Transfers under way, by name. A journal has one for the whole process: after a reload the old configuration still stores some. */
+export type RunningTransfers = Map<string, Promise<boolean>>;
 
 /** @param holds of the mail store: is the message where the token says? */
 export function createTransfers(
   journal: TransferJournal,
   holds: (token: string) => boolean | Promise<boolean>,
+  running: RunningTransfers = new Map(),
 ): Transfers {
-  const running = new Map<string, Promise<boolean>>();
-
   async function known(key: string): Promise<JournalEntry | undefined> {
     const entry = journal.find(key);
     if (entry === undefined || entry.stored) return entry;
@@ -44,6 +48,7 @@ export function createTransfers(
   }
 
   return {
+    isKnown: (key) => running.has(key) || journal.find(key) !== undefined,
     also: (key, session) => journal.stored(key, { session }),
     async begin(key, session) {
       for (let before = running.get(key); before !== undefined; before = running.get(key)) await before;
@@ -90,8 +95,10 @@ export async function recoverTransfers(
   journal: TransferJournal,
   holds: (token: string) => boolean | Promise<boolean>,
   problem: (text: string) => void,
+  running: RunningTransfers = new Map(),
 ): Promise<void> {
   for (const { key, ...entry } of journal.unfinished()) {
+    if (running.has(key)) continue;
     try {
       if (entry.token !== undefined && (await holds(entry.token))) await journal.stored(key, entry);
       else await journal.forget(key);

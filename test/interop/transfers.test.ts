@@ -157,6 +157,23 @@ boxes:
     assert.deepEqual(await last, { kind: 'stored', session: 'second' });
   });
 
+  test('what an old configuration still stores is waited for by the new one, and is no residue of a crash', async (t) => {
+    const folder = temporaryFolder('transfers-reload');
+    t.after(() => folder.remove());
+    const journal = openLmdbJournal({ directory: folder.path, keepMs: 60_000 });
+    t.after(() => journal.close());
+    const running = new Map<string, Promise<boolean>>();
+    const old = await createTransfers(journal, () => false, running).begin('k', 'first');
+    assert.ok(old.kind === 'new');
+    await old.announce('not there yet');
+    await recoverTransfers(journal, () => false, assert.fail, running);
+    const reloaded = createTransfers(journal, () => false, running);
+    assert.equal(reloaded.isKnown('k'), true);
+    const repeat = reloaded.begin('k', 'second');
+    old.end(true);
+    assert.deepEqual(await repeat, { kind: 'stored', session: 'first' });
+  });
+
   test('memory is bounded in number and time', async (t) => {
     const folder = temporaryFolder('transfers-bounds');
     t.after(() => folder.remove());

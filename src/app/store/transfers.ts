@@ -4,12 +4,20 @@ import type { StoreInstance } from '../../config/model.ts';
 import { errorText } from '../../mail/error-text.ts';
 import { openLmdbJournal } from '../../store/drivers/journal/lmdb-journal.ts';
 import type { MailStore } from '../../store/mail-store.ts';
-import { createTransfers, recoverTransfers, type Transfers } from '../../store/transfers.ts';
+import {
+  createTransfers,
+  recoverTransfers,
+  type RunningTransfers,
+  type Transfers,
+} from '../../store/transfers.ts';
 
 export interface OpenTransfers {
   readonly transfers: Transfers;
   close(): Promise<void>;
 }
+
+/** By the folder of their journal. */
+const underWay = new Map<string, RunningTransfers>();
 
 /** Undefined where `transfer_memory` is 0 or the mail store cannot look whether a message came. */
 export async function openTransfers(
@@ -21,9 +29,12 @@ export async function openTransfers(
   const keepMs = options.transfer_memory;
   const holds = store.holds?.bind(store);
   if (keepMs <= 0 || holds === undefined) return undefined;
-  const journal = openJournal(name, path.join(spoolDirectory, 'transfers', name), keepMs);
-  await recoverTransfers(journal, holds, problem);
-  return { transfers: createTransfers(journal, holds), close: () => journal.close() };
+  const folder = path.join(spoolDirectory, 'transfers', name);
+  const journal = openJournal(name, folder, keepMs);
+  const running: RunningTransfers = underWay.get(folder) ?? new Map();
+  underWay.set(folder, running);
+  await recoverTransfers(journal, holds, problem, running);
+  return { transfers: createTransfers(journal, holds, running), close: () => journal.close() };
 }
 
 function openJournal(store: string, directory: string, keepMs: number): ReturnType<typeof openLmdbJournal> {

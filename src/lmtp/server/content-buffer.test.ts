@@ -3,6 +3,8 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { after, describe, it } from 'node:test';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { MailError } from '../../mail/mail-error.ts';
 import type { MessageSource } from '../../mail/message-source.ts';
 import { ContentBuffer } from './content-buffer.ts';
@@ -31,6 +33,28 @@ describe('ContentBuffer', () => {
     assert.equal(String(await all(content.source())), 'hello\r\nmore\r\n');
     assert.equal(content.source().size, 13);
     assert.equal((await all(new ContentBuffer(1, folder).source())).length, 0);
+  });
+  it('small parts do not keep the blocks alive that they came in', async () => {
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    const content = new ContentBuffer(200_000, folder);
+    collect();
+    const before = process.memoryUsage().arrayBuffers;
+    const expected: number[] = [];
+    for (let i = 0; i < 2000; i++) {
+      const block = Buffer.alloc(65_536, i);
+      const part = block.subarray(0, 1 + (i % 97));
+      expected.push(...part);
+      await content.write(part);
+    }
+    await content.write(Buffer.alloc(20_000, 7));
+    await content.write(Buffer.from('end'));
+    collect();
+    assert.ok(process.memoryUsage().arrayBuffers - before < 4_000_000);
+    const whole = await all(content.source());
+    assert.ok(
+      whole.equals(Buffer.concat([Buffer.from(expected), Buffer.alloc(20_000, 7), Buffer.from('end')])),
+    );
   });
   it('spills large content to a file without a name, readable many times at once', async () => {
     const content = new ContentBuffer(1_000, folder);

@@ -7,6 +7,10 @@ import type { MessageSource } from '../../mail/message-source.ts';
 
 const readOctets = 64 * 1024;
 
+/** A part that is smaller is copied: it would keep all of the block alive that it came in. */
+const largeOctets = 16 * 1024;
+const blockOctets = 16 * 1024;
+
 /**
  * Collects the content of one message: in memory while it is small, then in a file that has no name any more, so that
  * nothing is left behind whatever happens to the process.
@@ -15,6 +19,9 @@ export class ContentBuffer {
   readonly #maxMemoryOctets: number;
   readonly #directory: string | undefined;
   #chunks: Buffer[] = [];
+  /** Where the next small part goes; its filled part is the last chunk. */
+  #block: Buffer | undefined;
+  #filled = 0;
   #size = 0;
   #file: FileHandle | undefined;
   /** File reads under way or possible: the descriptor is closed when the last is done and the message is. */
@@ -33,10 +40,30 @@ export class ContentBuffer {
   write(chunk: Buffer): void | Promise<void> {
     this.#size += chunk.length;
     if (this.#file === undefined && this.#size <= this.#maxMemoryOctets) {
-      this.#chunks.push(chunk);
+      this.#hold(chunk);
       return undefined;
     }
     return this.#spill(chunk);
+  }
+
+  #hold(chunk: Buffer): void {
+    // Most messages come in one part.
+    if (this.#chunks.length === 0 || chunk.length >= largeOctets) {
+      this.#chunks.push(chunk);
+      this.#block = undefined;
+      return;
+    }
+    for (let at = 0; at < chunk.length; ) {
+      if (this.#block === undefined || this.#filled === blockOctets) {
+        this.#block = Buffer.allocUnsafeSlow(blockOctets);
+        this.#filled = 0;
+        this.#chunks.push(this.#block);
+      }
+      const copied = chunk.copy(this.#block, this.#filled, at);
+      at += copied;
+      this.#filled += copied;
+      this.#chunks[this.#chunks.length - 1] = this.#block.subarray(0, this.#filled);
+    }
   }
 
   async #spill(chunk: Buffer): Promise<void> {

@@ -28,10 +28,7 @@ interface Entry {
   readonly key: string;
   users: number;
   dropped: boolean;
-  checkedAtMs: number;
 }
-
-const recheckMs = 1000;
 
 /**
  * @param maxOpen mailboxes kept open beyond those in use
@@ -78,7 +75,7 @@ export function mailboxSet(
   }
 
   function add(key: string, mailbox: Mailbox): Lease {
-    const entry: Entry = { mailbox, key, users: 0, dropped: false, checkedAtMs: performance.now() };
+    const entry: Entry = { mailbox, key, users: 0, dropped: false };
     entries.set(key, entry);
     const lease = leaseOf(entry);
     trim();
@@ -89,13 +86,10 @@ export function mailboxSet(
   function find(key: string): Lease | undefined {
     const known = entries.get(key);
     if (known === undefined) return undefined;
-    const now = performance.now();
-    if (now - known.checkedAtMs >= recheckMs) {
-      if (!stillThere(known.mailbox)) {
-        drop(known);
-        return undefined;
-      }
-      known.checkedAtMs = now;
+    // A restored mailbox takes the place of the old one at any moment, and mail must not go where nobody looks.
+    if (!stillThere(known.mailbox)) {
+      drop(known);
+      return undefined;
     }
     entries.delete(key);
     entries.set(key, known);

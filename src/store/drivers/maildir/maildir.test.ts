@@ -170,6 +170,21 @@ test('a Maildir that is removed or moved away under an open store is made again'
     assert.equal(list(path.join(root, 'bob', 'new')).length, 1);
   }));
 
+test('a Maildir that another one takes the place of gets no mail any more', () =>
+  withStore({}, async (store, root) => {
+    const [box, before, restored] = ['alice', 'alice.before', 'bob'].map((n) => path.join(root, n)) as [
+      string,
+      string,
+      string,
+    ];
+    await stored(store, [user('alice'), user('bob')]);
+    renameSync(box, before);
+    renameSync(restored, box);
+    assert.deepEqual(await stored(store, [user('alice')]), ['stored']);
+    assert.equal(list(path.join(before, 'new')).length, 1);
+    assert.equal(list(path.join(box, 'new')).length, 2);
+  }));
+
 test('more mailboxes than may be open at a time', () =>
   withStore({ maxOpenMailboxes: 2 }, async (store, root) => {
     const users = Array.from({ length: 20 }, (_, i) => user(`u${i}`));
@@ -287,6 +302,31 @@ test(
       }
     }),
 );
+
+test('as root: a folder has its name only when it belongs to its user', {
+  skip: !isRoot && 'needs root',
+}, async (t) => {
+  const { fchownSync } = nodeFs;
+  t.after(() => {
+    nodeFs.fchownSync = fchownSync;
+    syncBuiltinESMExports();
+  });
+  const given: string[] = [];
+  nodeFs.fchownSync = (fd, uid, gid) => {
+    if (nodeFs.fstatSync(fd).isDirectory())
+      given.push(path.basename(nodeFs.readlinkSync(`/proc/self/fd/${fd}`)));
+    fchownSync(fd, uid, gid);
+  };
+  syncBuiltinESMExports();
+  await withStore({ uid: 12_345, gid: 12_346 }, async (store, root) => {
+    assert.deepEqual(await stored(store, [user('alice')]), ['stored']);
+    assert.equal(given.length, 4);
+    for (const name of given) assert.match(name, /^mailchute-[-0-9a-f]{36}$/);
+    const names = readdirSync(root, { recursive: true, encoding: 'utf8' }).filter((n) => !n.includes('new/'));
+    assert.deepEqual(names.toSorted(), ['alice', 'alice/cur', 'alice/new', 'alice/tmp']);
+    for (const name of names) assert.equal(lstatSync(path.join(root, name)).uid, 12_345, name);
+  });
+});
 
 test('links in the place of tmp, new or cur are not followed', () =>
   withStore({}, async (store, root) => {

@@ -2,6 +2,7 @@
  * Folders opened and made one below another through descriptors (`/proc/self/fd/N/name`, openat in all but name), so that
  * a user who swaps one of his folders for a symbolic link leads root nowhere.
  */
+import { randomUUID } from 'node:crypto';
 import {
   closeSync,
   constants,
@@ -11,6 +12,8 @@ import {
   lstatSync,
   mkdirSync,
   openSync,
+  renameSync,
+  rmdirSync,
 } from 'node:fs';
 import type { Stats } from 'node:fs';
 import { failureCode } from './failure.ts';
@@ -56,7 +59,7 @@ function walk(
     try {
       const next = openNext(fd, name, owner, () => {
         if (made === undefined) return false;
-        mkdirSync(below(fd, name), { mode: 0o700 });
+        makeFolder(fd, name, owner, 0o700);
         keep = true;
         return true;
       });
@@ -78,7 +81,7 @@ function openNext(fd: number, name: string, owner: Owner | undefined, make: () =
     try {
       return openSync(path, folderFlags);
     } catch (error) {
-      if (failureCode(error) !== 'ENOENT' || makeOnce(make) === 'not made') throw error;
+      if (failureCode(error) !== 'ENOENT' || !isMade(make)) throw error;
       return openSync(path, folderFlags);
     }
   }
@@ -87,11 +90,8 @@ function openNext(fd: number, name: string, owner: Owner | undefined, make: () =
   } catch (error) {
     const code = failureCode(error);
     if (code === 'ENOENT') {
-      const how = makeOnce(make);
-      if (how === 'not made') throw error;
-      const next = openSync(path, folderFlags | constants.O_NOFOLLOW);
-      if (how === 'made') fchownSync(next, owner.uid, owner.gid);
-      return next;
+      if (!isMade(make)) throw error;
+      return openSync(path, folderFlags | constants.O_NOFOLLOW);
     }
     if (code !== 'ENOTDIR' && code !== 'ELOOP') throw error;
     const found = lstatSync(path, { throwIfNoEntry: false });
@@ -112,12 +112,12 @@ function keepsNames({ uid, mode }: Stats): boolean {
   return uid === 0 && ((mode & 0o022) === 0 || (mode & 0o1000) !== 0);
 }
 
-/** `there`: somebody else was quicker, and it is his. */
-function makeOnce(make: () => boolean): 'made' | 'there' | 'not made' {
+/** Also where somebody else was quicker. */
+function isMade(make: () => boolean): boolean {
   try {
-    return make() ? 'made' : 'not made';
+    return make();
   } catch (error) {
-    if (failureCode(error) === 'EEXIST') return 'there';
+    if (failureCode(error) === 'EEXIST') return true;
     throw error;
   }
 }
@@ -158,23 +158,46 @@ function groupFor({ mode, gid }: Rights, owner: Owner, container: Rights): numbe
   return (container.mode & 0o2000) === 0 ? owner.gid : container.gid;
 }
 
-/** Makes a folder and opens it; undefined where it is there already. Modes are set apart from mkdir so that the umask has no say. */
+/** Makes a folder and opens it; undefined where it is there already. */
 export function makeBelow(fd: number, name: string, { folderMode, owner }: Inherited): number | undefined {
-  const path = below(fd, name);
   try {
-    mkdirSync(path, { mode: 0o700 });
+    makeFolder(fd, name, owner, folderMode);
   } catch (error) {
     if (failureCode(error) === 'EEXIST') return undefined;
     throw error;
   }
-  const next = openSync(path, folderFlags | constants.O_NOFOLLOW);
+  return openSync(below(fd, name), folderFlags | constants.O_NOFOLLOW);
+}
+
+/**
+ * Makes a folder, which has its name only when owner and mode are right: a crash in between would leave one under it that its
+ * user can never open. Throws EEXIST where it is there already, and other system errors.
+ */
+function makeFolder(fd: number, name: string, owner: Owner | undefined, mode: number): void {
+  const path = below(fd, name);
+  if (owner === undefined && mode === 0o700) {
+    mkdirSync(path, { mode });
+    return;
+  }
+  if (lstatSync(path, { throwIfNoEntry: false }) !== undefined) throw systemError('EEXIST', `${name} exists`);
+  // Without a dot in front it is no folder of a Maildir++.
+  const draft = below(fd, `mailchute-${randomUUID()}`);
+  mkdirSync(draft, { mode: 0o700 });
   try {
-    if (owner !== undefined) fchownSync(next, owner.uid, owner.gid);
-    if (folderMode !== 0o700) fchmodSync(next, folderMode);
-    return next;
+    const made = openSync(draft, folderFlags | constants.O_NOFOLLOW);
+    try {
+      if (owner !== undefined) fchownSync(made, owner.uid, owner.gid);
+      // Apart from mkdir, so that the umask has no say.
+      if (mode !== 0o700) fchmodSync(made, mode);
+    } finally {
+      closeSync(made);
+    }
+    renameSync(draft, path);
   } catch (error) {
-    closeSync(next);
-    throw error;
+    rmdirSync(draft);
+    // Somebody else was quicker, and has put something into it or made something else of that name.
+    const code = failureCode(error);
+    throw code === 'ENOTEMPTY' || code === 'ENOTDIR' ? systemError('EEXIST', `${name} exists`) : error;
   }
 }
 
