@@ -3,6 +3,7 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { selectedLogItems } from '../config/log-selector.ts';
 import { splitList } from '../mail/list-text.ts';
+import { keepSockets } from '../net/parked-sockets.ts';
 import { logText, printTopBitCharacters } from '../observe/log-text.ts';
 import { openLogs, type Logs } from '../observe/logs.ts';
 import { type Edge, startEdge } from './edge/edge.ts';
@@ -44,8 +45,8 @@ const stopGraceMs = 10_000;
 const reloadGraceMs = 5 * 60_000;
 
 /**
- * Serves until SIGTERM or SIGINT. SIGHUP reads the configuration again: the new one listens at once, while sessions and
- * deliveries of the old one end beside it. With errors in it the old one goes on.
+ * Serves until SIGTERM or SIGINT. SIGHUP reads the configuration again: the new one takes the sockets over, so that nobody is
+ * turned away, while sessions and deliveries of the old one end beside it. With errors in it the old one goes on.
  */
 export async function serve(first: Program, options: ServeOptions): Promise<void> {
   const signals = watchSignals();
@@ -55,9 +56,10 @@ export async function serve(first: Program, options: ServeOptions): Promise<void
   process.stderr.on('error', unheard);
   const retired = new Set<Life>();
   const openStorage = sharedStorage();
+  let closeUnused = (): void => undefined;
   try {
     for (let program: Program | undefined = first; program !== undefined; ) {
-      const life = await begin(program, options, openStorage);
+      const life: Life = await begin(program, options, openStorage).finally(() => closeUnused());
       program = await nextProgram(life.logs, options, signals);
       if (program === undefined) {
         await end([life, ...retired]);
@@ -67,6 +69,7 @@ export async function serve(first: Program, options: ServeOptions): Promise<void
       } else {
         life.logs.main(`SIGHUP received: pid=${process.pid} serves the configuration as it is now`);
         if (life.pidFile !== undefined) rmSync(life.pidFile, { force: true });
+        closeUnused = keepSockets();
         retired.add(life);
         void retire(life).finally(() => retired.delete(life));
       }
@@ -155,7 +158,7 @@ async function end(lives: readonly Life[]): Promise<void> {
   await Promise.all(lives.map((l) => l.closeLookups()));
 }
 
-/** Gives up all addresses within the call, and ends with the last session or delivery. */
+/** Gives up all addresses within the call, or leaves them to the next life, and ends with the last session or delivery. */
 async function retire({ edge, stores, logs, closeLookups }: Life): Promise<void> {
   try {
     await Promise.all([edge?.stop(reloadGraceMs), ...stores.map((s) => s.stop(reloadGraceMs))]);

@@ -1,3 +1,6 @@
+/** Whoever reads content that still arrives may take so long for a part: its sender must not wait longer for one server. */
+export const longestPartMs = 60_000;
+
 /**
  * The octets of a message: lines end in CRLF, no dot-stuffing, header edits not yet applied unless said otherwise.
  * Can be read any number of times while the claim that gave it is held.

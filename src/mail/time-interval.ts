@@ -6,6 +6,14 @@
 /** What Exim's integers hold, in seconds. */
 const maxMs = 0x7fffffff * 1000;
 
+/** Node takes a longer time for 1 ms. */
+const longestTimerMs = 0x7fffffff;
+
+/** A time that somebody has chosen, as a timer takes it: 24.8 days at the most. */
+export function timerMs(ms: number): number {
+  return Math.min(ms, longestTimerMs);
+}
+
 const units: readonly (readonly [letter: string, ms: number])[] = [
   ['w', 604_800_000],
   ['d', 86_400_000],

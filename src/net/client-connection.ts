@@ -2,6 +2,7 @@
 import type { DialogueFault } from '../mail/dialogue-fault.ts';
 import type { Endpoint } from '../mail/endpoint.ts';
 import type { Reply } from '../mail/reply.ts';
+import { timerMs } from '../mail/time-interval.ts';
 import type { ByteStream, ByteStreamListener, LocalEnd } from './byte-stream.ts';
 import type { ClientTls } from './client-tls.ts';
 import { errorText } from '../mail/error-text.ts';
@@ -34,9 +35,6 @@ export interface ExchangeResult {
 
 /** Commands and content up to this size go out in one write; copying is cheaper than a second system call. */
 const oneWriteOctets = 65_536;
-
-/** Node takes a longer one for 1 ms. */
-const longestTimerMs = 2_147_483_647;
 
 interface Waiter {
   readonly expect: number;
@@ -326,15 +324,12 @@ export class ClientConnection implements AsyncDisposable {
   #setTimer(inMs: number): void {
     this.#timerAt = performance.now() + inMs;
     // What keeps the process alive during a wait is the stream.
-    this.#timer = setTimeout(
-      () => {
-        this.#timer = undefined;
-        const leftMs = this.#deadline - performance.now();
-        if (leftMs <= 0) this.#fail({ kind: 'timeout', timeoutMs: this.#timeoutMs });
-        else if (this.#deadline !== Number.POSITIVE_INFINITY) this.#setTimer(Math.ceil(leftMs));
-      },
-      Math.min(inMs, longestTimerMs),
-    );
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      const leftMs = this.#deadline - performance.now();
+      if (leftMs <= 0) this.#fail({ kind: 'timeout', timeoutMs: this.#timeoutMs });
+      else if (this.#deadline !== Number.POSITIVE_INFINITY) this.#setTimer(Math.ceil(leftMs));
+    }, timerMs(inMs));
     this.#timer.unref();
   }
 }

@@ -2,6 +2,7 @@
 import { type Socket } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { MailError } from '../mail/mail-error.ts';
+import { timerMs } from '../mail/time-interval.ts';
 import { systemErrorText } from './system-error.ts';
 
 /** TLS towards a server. */
@@ -41,7 +42,10 @@ export function secureSocket(
     }
   };
   const onAbort = (): void => settle(new MailError('ABORTED', 'aborted'));
-  const timer = setTimeout(() => settle(new MailError('DEADLINE', 'TLS handshake timed out')), timeoutMs);
+  const timer = setTimeout(
+    () => settle(new MailError('DEADLINE', 'TLS handshake timed out')),
+    timerMs(timeoutMs),
+  );
   signal?.addEventListener('abort', onAbort, { once: true });
   secured.once('secureConnect', () => settle(undefined));
   secured.once('error', (error) =>

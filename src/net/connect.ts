@@ -2,6 +2,7 @@
 import { connect as connectSocket, type Socket } from 'node:net';
 import type { Endpoint } from '../mail/endpoint.ts';
 import { MailError } from '../mail/mail-error.ts';
+import { timerMs } from '../mail/time-interval.ts';
 import { type ByteStream, type ConnectOptions, Inlet } from './byte-stream.ts';
 import { secureSocket } from './client-tls.ts';
 import { connectPipe } from './pipe-stream.ts';
@@ -69,7 +70,10 @@ function connectNet(
   const onAbort = (): void => settle(new MailError('ABORTED', 'aborted'));
   const timer =
     options.timeoutMs > 0
-      ? setTimeout(() => settle(new MailError('DEADLINE', 'Connection timed out')), options.timeoutMs)
+      ? setTimeout(
+          () => settle(new MailError('DEADLINE', 'Connection timed out')),
+          timerMs(options.timeoutMs),
+        )
       : undefined;
   options.signal?.addEventListener('abort', onAbort, { once: true });
   socket.on('connect', () => settle(undefined));

@@ -1,3 +1,5 @@
+import { timerMs } from '../mail/time-interval.ts';
+
 /** Something that may wait too long. One object per connection, used again for every wait. */
 export interface Waiter {
   /** When the wait is over, by the clock of {@link Deadlines}; Infinity while nothing is waited for. */
@@ -46,7 +48,7 @@ export class Deadlines {
   #wake(atMs: number, nowMs: number): void {
     clearTimeout(this.#timer);
     const soonest = Math.max(2, this.#waiters.size / 10);
-    const delayMs = Math.min(Math.max(soonest, Math.ceil(atMs - nowMs)), 0x7fffffff);
+    const delayMs = timerMs(Math.max(soonest, Math.ceil(atMs - nowMs)));
     this.#wakeAtMs = nowMs + delayMs;
     this.#timer = setTimeout(() => this.#look(), delayMs);
     // Connections keep the process alive while they are open; their deadlines need not.

@@ -149,6 +149,10 @@ export class HeldTransaction<S extends PoolSession, M, O, T extends PooledResult
     const open = this.#state === 'open' && this.#data?.code !== 354 && !dead;
     this.#state = 'over';
     this.#held.end(open ? 'open' : 'broken');
+    this.#answerWaiting();
+  }
+
+  #answerWaiting(): void {
     const left = this.#waiting;
     this.#waiting = [];
     for (const { answer } of left) answer(lost);
@@ -178,6 +182,8 @@ export class HeldTransaction<S extends PoolSession, M, O, T extends PooledResult
     // Without MAIL, or without a connection, nothing more can be asked; nor where content is awaited that nobody would get.
     const goesOn = answers.every((a) => a.kind === 'reply' && a.stage === 'rcpt');
     if (!goesOn || (data?.code === 354 && this.#accepted.length === 0)) this.end();
+    // Behind DATA there are no commands: who came too late is asked about elsewhere.
+    else if (data !== undefined) this.#answerWaiting();
     else if (this.#waiting.length > 0) void this.#fly();
   }
 

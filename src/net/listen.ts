@@ -3,6 +3,7 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import type { Endpoint } from '../mail/endpoint.ts';
 import { MailError } from '../mail/mail-error.ts';
+import { discardParked, park, takeParked } from './parked-sockets.ts';
 import { ServerConnection, type PeerAddress } from './server-connection.ts';
 import { systemErrorText } from './system-error.ts';
 
@@ -59,7 +60,8 @@ export async function listen(
   session: (connection: ServerConnection) => Promise<void>,
 ): Promise<Listener> {
   options.signal?.throwIfAborted();
-  if (at.kind === 'unix') await removeStaleSocket(at.path);
+  const place = placeOf(at, options);
+  const parked = takeParked(place);
   const open = new Set<ServerConnection>();
   const allEnded = Promise.withResolvers<void>();
   let closing: Promise<void> | undefined;
@@ -84,13 +86,24 @@ export async function listen(
     open.delete(connection);
     if (closing !== undefined && open.size === 0) allEnded.resolve();
   };
-  const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+  const accept = (socket: Socket): void => {
     if (max > 0 && open.size >= max) {
       options.onBusy?.({ address: socket.remoteAddress ?? '', port: socket.remotePort ?? 0 });
       refuse(socket, options.busyReply);
     } else void serve(socket);
-  });
-  await bind(server, at, options);
+  };
+  let server: Server;
+  if (parked !== undefined && isInPlace(at)) {
+    if (at.kind === 'unix') setOwner(at.path, options);
+    ({ server } = parked);
+  } else {
+    if (parked !== undefined) discardParked(parked);
+    if (at.kind === 'unix') await removeStaleSocket(at.path);
+    server = createServer({ allowHalfOpen: true, noDelay: true });
+    await bind(server, at, options);
+  }
+  server.on('connection', accept);
+  for (const socket of parked?.waiting ?? []) if (!socket.destroyed) accept(socket);
   server.on('error', (error) => options.onError?.(error));
 
   const cutAfter = (graceMs: number): void => {
@@ -105,8 +118,11 @@ export async function listen(
   };
   const stopAll = async (): Promise<void> => {
     options.signal?.removeEventListener('abort', onAbort);
+    // Port 0 is another one each time.
+    const stays = (at.kind === 'unix' || at.port !== 0) && park(place, server);
     const stopped = new Promise<void>((resolve) => {
-      server.close(() => resolve());
+      if (stays) resolve();
+      else server.close(() => resolve());
     });
     for (const connection of open) connection.stop();
     if (open.size === 0) allEnded.resolve();
@@ -133,8 +149,20 @@ export async function listen(
   };
 }
 
+/** Two of one name are the same socket, whatever else is asked of those who serve it. */
+function placeOf(at: ListenAddress, { backlog = defaultBacklog }: ListenOptions): string {
+  return `${describe(at)} ${backlog}`;
+}
+
+/** Whether a client still finds the socket there. */
+function isInPlace(at: ListenAddress): boolean {
+  return at.kind === 'tcp' || lstatSync(at.path, { throwIfNoEntry: false })?.isSocket() === true;
+}
+
+const defaultBacklog = 511;
+
 function bind(server: Server, at: ListenAddress, options: ListenOptions): Promise<void> {
-  const backlog = options.backlog ?? 511;
+  const backlog = options.backlog ?? defaultBacklog;
   return new Promise((resolve, reject) => {
     server.once('error', (cause: NodeJS.ErrnoException) => {
       const ofRoot = at.kind === 'tcp' && at.port < 1024 && cause.code === 'EACCES';

@@ -5,7 +5,7 @@
  */
 import type { DialogueFault } from '../mail/dialogue-fault.ts';
 import type { Envelope } from '../mail/envelope.ts';
-import type { MessageSource } from '../mail/message-source.ts';
+import { longestPartMs, type MessageSource } from '../mail/message-source.ts';
 import { isPositive, type Reply } from '../mail/reply.ts';
 import type { Capabilities } from './capabilities.ts';
 import { contentStream, stuffedStream } from './content-stream.ts';
@@ -272,7 +272,9 @@ function* sendChunk(t: TransactionInput, run: Run): Dialogue<TransactionResult> 
 
 function contentFlight(t: TransactionInput, run: Run, what: Pick<Flight, 'commands' | 'body'>): Flight {
   const expect = t.protocol === 'lmtp' ? run.accepted.length : 1;
-  return { ...what, expect, timeoutMs: t.timeouts.finalMs, blockTimeoutMs: t.timeouts.dataMs };
+  const { finalMs, dataMs } = t.timeouts;
+  const blockTimeoutMs = t.content.growing === true ? Math.min(dataMs, longestPartMs) : dataMs;
+  return { ...what, expect, timeoutMs: finalMs, blockTimeoutMs };
 }
 
 function contentReplies(t: TransactionInput, run: Run, answer: FlightResult): TransactionResult {

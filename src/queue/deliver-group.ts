@@ -128,6 +128,8 @@ function notTried(member: RoutedRecipient, untilMs: number, expired: boolean): A
 
 async function attempt(d: GroupDelivery, gate: GateOpen): Promise<readonly Attempt[]> {
   const startedAtMs = d.context.nowMs();
+  // Its sender takes as long as he likes, and nobody must wait for him.
+  if (d.claim.content.growing === true) gate.probe?.end();
   try {
     const outcomes = await hand(d, gate.hosts);
     if (outcomes === 'unknown') return d.group.members.map((m): Attempt => ({ kind: 'unknown', who: m.who }));

@@ -4,6 +4,7 @@
  * goes to the spool afterwards, with what is known of every recipient.
  */
 import type { QueueId } from '../mail/message-id.ts';
+import { timerMs } from '../mail/time-interval.ts';
 import type { Status } from '../mail/outcome.ts';
 import type { Claim, RecipientState, Submission, WrittenContent } from '../spool/spool.ts';
 import type { HeldDelivery } from '../transport/transport.ts';
@@ -56,7 +57,7 @@ export type DirectDelivery = (
 ) => Promise<DirectResult>;
 
 /**
- * @param limitMs most time after the end of the content; what is not answered by then counts as untried
+ * @param limitMs most time after the end of the content, 0 for no limit; what is not answered by then counts as untried
  * @param stopping aborted: the time is up for all
  */
 export function directDelivery(
@@ -145,7 +146,7 @@ function abortAfter(
   let stopped = false;
   const begin = (whole: boolean): void => {
     if (!whole) controller.abort();
-    else if (!stopped) timer = setTimeout(() => controller.abort(), limitMs);
+    else if (!stopped && limitMs > 0) timer = setTimeout(() => controller.abort(), timerMs(limitMs));
   };
   if (complete === undefined) begin(true);
   else void complete.then(begin);

@@ -15,7 +15,7 @@ export interface HostRecord extends RetryRecord {
   readonly text: string;
 }
 
-/** Some of the hosts may be tried. `probe`: one of them was down, and this delivery finds out; end it always. */
+/** Some of the hosts may be tried. `probe`: one of them was down, and this delivery finds out; end it always, and as often as you like. */
 export interface GateOpen {
   readonly kind: 'open';
   readonly hosts: readonly RouteHost[];
@@ -136,7 +136,8 @@ export function createHostGate(
       let end = (): void => {};
       const done = new Promise<void>((resolve) => {
         end = () => {
-          probes.delete(key);
+          // Again: it may be another's by now.
+          if (probes.get(key) === done) probes.delete(key);
           resolve();
         };
       });

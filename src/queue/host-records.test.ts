@@ -34,3 +34,35 @@ test('every place that the gate writes is read back', async (t) => {
   });
   assert.deepEqual(read.toSorted(), places.map((p) => JSON.stringify(p)).toSorted());
 });
+
+test('the end of a probe that was told twice does not end that of another delivery', async (t) => {
+  const folder = temporaryFolder('host-probe');
+  const hints = openLmdbHints({ directory: folder.path });
+  t.after(async () => {
+    await hints.close();
+    folder.remove();
+  });
+  const gate = createHostGate(
+    hints,
+    { maxIntervalMs: 86_400_000, dataExpireMs: 604_800_000, random: () => 0.5 },
+    assert.fail,
+  );
+  const nowMs = Date.now();
+  gate.failed({
+    transport: 't',
+    hosts: [],
+    startedAtMs: nowMs,
+    nowMs,
+    text: 'refused',
+    rule: () => undefined,
+  });
+  const later = nowMs + 86_400_000;
+  const ask = (): ReturnType<typeof gate.ask> => gate.ask('t', [], later, false, undefined);
+  const first = ask();
+  assert.ok(first.kind === 'open' && first.probe !== undefined);
+  assert.equal(ask().kind, 'probing');
+  first.probe.end();
+  assert.equal(ask().kind, 'open');
+  first.probe.end();
+  assert.equal(ask().kind, 'probing');
+});

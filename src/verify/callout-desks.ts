@@ -4,6 +4,7 @@ import { type Address, formatAddress, type ReversePath } from '../mail/address.t
 import type { Endpoint } from '../mail/endpoint.ts';
 import { errorText } from '../mail/error-text.ts';
 import { isPermanent } from '../mail/reply.ts';
+import { timerMs } from '../mail/time-interval.ts';
 import { createSmtpPool } from '../smtp/client/pool.ts';
 import type { CalloutTarget } from '../transport/transport.ts';
 import { type CalloutAnswer, type CalloutQuestion, commandOf, replied, unclear } from './callout-answer.ts';
@@ -99,7 +100,7 @@ export function createDesks(limits: DeskLimits, rests: Rests): Desks {
       pending.answer(
         unclear(desk.endpoint, 'connect', 'callout', undefined, { kind: 'timeout', timeoutMs: maxWaitMs }),
       );
-    }, maxWaitMs);
+    }, timerMs(maxWaitMs));
     const pending: Pending = {
       question,
       mail: `${formatAddress(question.sender)} ${question.sizeOctets ?? ''}`,

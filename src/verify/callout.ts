@@ -5,6 +5,7 @@
 import { formatAddress } from '../mail/address.ts';
 import { type Endpoint, endpointKey } from '../mail/endpoint.ts';
 import { MailError } from '../mail/mail-error.ts';
+import { timerMs } from '../mail/time-interval.ts';
 import type { RcptAnswer } from '../mail/rcpt-answer.ts';
 import { type CalloutAnswer, type CalloutQuestion, commandOf, replied, unclear } from './callout-answer.ts';
 import { createDesks, type DeskLimits } from './callout-desks.ts';
@@ -152,7 +153,7 @@ function questionKey({ target, sender, address, sizeOctets }: CalloutQuestion): 
 function inTime(answer: Promise<RcptAnswer>, timeoutMs: number): Promise<RcptAnswer> {
   return new Promise((resolve, reject) => {
     const late: RcptAnswer = { kind: 'unanswered', stage: 'rcpt', fault: { kind: 'timeout', timeoutMs } };
-    const timer = setTimeout(() => resolve(late), timeoutMs);
+    const timer = setTimeout(() => resolve(late), timerMs(timeoutMs));
     answer.then((said) => {
       clearTimeout(timer);
       resolve(said);

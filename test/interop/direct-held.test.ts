@@ -229,6 +229,44 @@ begin retry
     assert.equal(store('unix').contents.length, 1);
   });
 
+  for (const timeout of ['0s', '5w'])
+    test(`direct_delivery_timeout = ${timeout}, and callouts that may wait as long: nobody is given up at once`, async () => {
+      const other = temporaryFolder('direct-patient');
+      const { endpoint } = store('unix');
+      const at = await freePort();
+      const patient = await startMailchute(
+        other.path,
+        `qualify_domain = in.test
+daemon_smtp_ports = ${at}
+acl_smtp_rcpt = rcpt
+direct_delivery_hosts = *
+direct_delivery_timeout = ${timeout}`,
+        `begin acl
+rcpt:
+  accept  verify = recipient/callout=5w,maxwait=5w,no_cache
+begin routers
+unix:
+  driver = accept
+  transport = unix
+begin transports
+unix:
+  driver = lmtp
+  socket = ${endpoint.kind === 'unix' ? endpoint.path : ''}
+`,
+      );
+      try {
+        const talk = await smtpTalk(at);
+        assert.match(await talk.send('MAIL FROM:<s@in.test>\r\n'), /^250/);
+        assert.match(await talk.send('RCPT TO:<r@unix.test>\r\n'), /^250/);
+        assert.match(await finish(talk, 'patient'), /^250 OK id=/);
+        assert.match(patient.mainLog(), / >> r <r@unix\.test> /);
+      } finally {
+        await patient.stop();
+        other.remove();
+      }
+      assert.equal(store('unix').contents.length, 1);
+    });
+
   test('several stores, and a refused recipient among accepted ones', async () => {
     const rcpt = (p: string): string => (p.startsWith('no') ? '550 5.1.1 unknown\r\n' : '250 ok\r\n');
     for (const name of stores.keys()) store(name).script = { ...protocolOf(name), helo, rcpt };

@@ -178,6 +178,34 @@ ${tls}`,
     assert.match(out, /^250-XCLIENT ADDR PORT PROTO HELO LOGIN SESSION TTL TIMEOUT/m);
   });
 
+  it('stay open at SIGHUP: nobody is turned away, over TCP or a UNIX socket', async () => {
+    const reloads = (): number => store.mainLog().split('SIGHUP received').length - 1;
+    const greeted = async (): Promise<string> => {
+      const socket = connect({ port: clear, host: '127.0.0.1' });
+      try {
+        const [data] = (await once(socket, 'data')) as [Buffer];
+        return data.toString('latin1', 0, 3);
+      } finally {
+        socket.destroy();
+      }
+    };
+    for (let round = 0; round < 3; round++) {
+      const before = reloads();
+      store.running.kill('SIGHUP');
+      const answers = new Set<string>();
+      await until(
+        async () => {
+          answers.add(await greeted());
+          return reloads() > before;
+        },
+        'the reload',
+        10_000,
+      );
+      for (let i = 0; i < 20; i++) answers.add(await greeted());
+      assert.deepEqual([...answers], ['220']);
+    }
+  });
+
   it('read a renewed certificate at SIGHUP; a transaction under way is finished with the old one', async () => {
     const visit = async (): Promise<TLSSocket> => {
       const socket = connectTls({ port: secure, host: '127.0.0.1', rejectUnauthorized: false });

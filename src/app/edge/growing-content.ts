@@ -1,6 +1,6 @@
 /** Content that is handed on while it still arrives. */
 import { MailError } from '../../mail/mail-error.ts';
-import type { MessageSource } from '../../mail/message-source.ts';
+import { longestPartMs, type MessageSource } from '../../mail/message-source.ts';
 
 export interface GrowingContent {
   readonly source: MessageSource;
@@ -26,7 +26,11 @@ export interface GrowthLimits {
   readonly laggardMs: number;
 }
 
-const defaultLimits: GrowthLimits = { behindOctets: 1024 * 1024, firstReaderMs: 2000, laggardMs: 60_000 };
+const defaultLimits: GrowthLimits = {
+  behindOctets: 1024 * 1024,
+  firstReaderMs: 2000,
+  laggardMs: longestPartMs,
+};
 
 interface Reader {
   readonly chunks: Uint8Array[];

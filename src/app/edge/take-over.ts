@@ -91,7 +91,10 @@ async function handOver(
         temporary: handed.reply.code < 500,
       };
     case 'done':
-      await writer.abort();
+      // The servers have it, whatever becomes of what was kept for a spool.
+      await writer.abort().catch((error: unknown) => {
+        parts.logs.panic(`${message.id} its content is not removed: ${logText(errorText(error))}`);
+      });
       direct.tell(octets, () => parts.logs.main(arrived));
       return verdict;
     case 'spool':

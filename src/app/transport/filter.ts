@@ -9,6 +9,7 @@ import { openPipe } from '../../expand/libc.ts';
 import { formatAddress } from '../../mail/address.ts';
 import { errorText } from '../../mail/error-text.ts';
 import type { MessageSource } from '../../mail/message-source.ts';
+import { timerMs } from '../../mail/time-interval.ts';
 import type { DeliveryAtHand } from '../../queue/context.ts';
 import { localContent } from '../../transport/drivers/local/content.ts';
 import type { Identity } from '../../transport/drivers/local/identity.ts';
@@ -128,7 +129,7 @@ async function run(
       clearTimeout(timer);
       timer = setTimeout(
         () => resolve(`in ${transport} transport: timeout after ${timeoutMs / 1000}s`),
-        timeoutMs,
+        timerMs(timeoutMs),
       );
     };
     wait();

@@ -1,6 +1,7 @@
 /** IP addresses of hosts: by the system's resolver (`byname`) or directly in the DNS (`bydns`). */
 import { lookup as systemLookup, promises as dns } from 'node:dns';
 import { isIP } from 'node:net';
+import { timerMs } from '../../mail/time-interval.ts';
 
 export type HostAnswer =
   | { readonly kind: 'found'; readonly addresses: readonly string[] }
@@ -70,7 +71,7 @@ export function createHostLookup(options: HostLookupOptions): HostLookup {
 async function withDeadline(work: Promise<HostAnswer>, timeoutMs: number): Promise<HostAnswer> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<HostAnswer>((resolve) => {
-    timer = setTimeout(() => resolve({ kind: 'defer', reason: 'host lookup timed out' }), timeoutMs);
+    timer = setTimeout(() => resolve({ kind: 'defer', reason: 'host lookup timed out' }), timerMs(timeoutMs));
   });
   try {
     return await Promise.race([work, late]);
