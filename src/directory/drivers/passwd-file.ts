@@ -109,7 +109,15 @@ export function passwdFileUsers(options: PasswdFileOptions): UserSource {
     if (wait !== undefined) return wait.over;
     let end = (): void => undefined;
     const over = new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, Math.max(0, settlesAt - nowMs()) + 1);
+      let timer: NodeJS.Timeout;
+      // Node counts from the beginning of the turn: after a long one a timer comes too early.
+      const arm = (): void => {
+        timer = setTimeout(
+          () => (nowMs() < settlesAt ? arm() : resolve()),
+          Math.max(0, settlesAt - nowMs()) + 1,
+        );
+      };
+      arm();
       end = (): void => {
         clearTimeout(timer);
         resolve();
