@@ -3,7 +3,7 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import type { Endpoint } from '../mail/endpoint.ts';
 import { MailError } from '../mail/mail-error.ts';
-import { discardParked, park, takeParked } from './parked-sockets.ts';
+import { discardParked, park, type ParkedSocket, takeParked } from './parked-sockets.ts';
 import { ServerConnection, type PeerAddress } from './server-connection.ts';
 import { systemErrorText } from './system-error.ts';
 
@@ -61,7 +61,7 @@ export async function listen(
 ): Promise<Listener> {
   options.signal?.throwIfAborted();
   const place = placeOf(at, options);
-  const parked = takeParked(place);
+  const parked = takenOver(at, place);
   const open = new Set<ServerConnection>();
   const allEnded = Promise.withResolvers<void>();
   let closing: Promise<void> | undefined;
@@ -92,17 +92,19 @@ export async function listen(
       refuse(socket, options.busyReply);
     } else void serve(socket);
   };
-  let server: Server;
-  if (parked !== undefined && isInPlace(at)) {
-    if (at.kind === 'unix') setOwner(at.path, options);
-    ({ server } = parked);
-  } else {
-    if (parked !== undefined) discardParked(parked);
-    if (at.kind === 'unix') await removeStaleSocket(at.path);
-    server = createServer({ allowHalfOpen: true, noDelay: true });
-    await bind(server, at, options);
-  }
+  const server = parked?.server ?? createServer({ allowHalfOpen: true, noDelay: true });
   server.on('connection', accept);
+  if (parked === undefined) {
+    if (at.kind === 'unix') await removeStaleSocket(at.path);
+    await bind(server, at, options);
+  } else if (at.kind === 'unix') {
+    try {
+      setOwner(at.path, options);
+    } catch (error) {
+      discardParked(parked);
+      throw error;
+    }
+  }
   for (const socket of parked?.waiting ?? []) if (!socket.destroyed) accept(socket);
   server.on('error', (error) => options.onError?.(error));
 
@@ -154,9 +156,13 @@ function placeOf(at: ListenAddress, { backlog = defaultBacklog }: ListenOptions)
   return `${describe(at)} ${backlog}`;
 }
 
-/** Whether a client still finds the socket there. */
-function isInPlace(at: ListenAddress): boolean {
-  return at.kind === 'tcp' || lstatSync(at.path, { throwIfNoEntry: false })?.isSocket() === true;
+/** What the last configuration listened at, where clients still find it there. */
+function takenOver(at: ListenAddress, place: string): ParkedSocket | undefined {
+  const parked = takeParked(place);
+  if (parked === undefined || at.kind === 'tcp') return parked;
+  if (lstatSync(at.path, { throwIfNoEntry: false })?.isSocket() === true) return parked;
+  discardParked(parked);
+  return undefined;
 }
 
 const defaultBacklog = 511;

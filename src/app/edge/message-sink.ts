@@ -166,7 +166,7 @@ export function createMessageSink(parts: EdgeParts, incoming: Incoming, writer: 
         freeze,
         hold,
       };
-      const taken = await takeOver(parts, incoming, writer, whole, early);
+      const taken = await takeOver(parts, incoming, writer, whole, terms, early);
       return 'refused' in taken ? refuse(taken.refused, taken.reason, taken.temporary) : taken;
     },
 

@@ -49,16 +49,19 @@ export function termsOf({ direct, accepted, held }: Incoming): DirectTerms | und
   return held === undefined ? { told, defer } : { told, defer, held };
 }
 
-/** @param early what of it is on its way already */
+/**
+ * @param terms how it is handed over, unless it is held; undefined where it is not
+ * @param early what of it is on its way already
+ */
 export async function takeOver(
   parts: EdgeParts,
   incoming: Incoming,
   writer: SpoolWriter,
   whole: WholeMessage,
+  terms: DirectTerms | undefined,
   early: EarlyHandOver | undefined,
 ): Promise<ContentVerdict | NotTaken> {
-  const terms = whole.hold ? undefined : termsOf(incoming);
-  if (terms === undefined) return spool(parts, incoming, writer, whole);
+  if (terms === undefined || whole.hold) return spool(parts, incoming, writer, whole);
   const handed = await handOver(parts, incoming, writer, whole, terms, early);
   return 'direct' in handed ? spool(parts, incoming, writer, whole, handed) : handed;
 }

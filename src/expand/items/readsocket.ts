@@ -1,6 +1,6 @@
 /** `${readsocket{name}{request}{options}{newline}{failure}}` (Exim manual, "Expansion items"). */
 import { readList } from '../../mail/list-text.ts';
-import { parseTimeInterval } from '../../mail/time-interval.ts';
+import { parseTimeInterval, timerMs } from '../../mail/time-interval.ts';
 import type { Ast } from '../ast.ts';
 import { aside, type Evaluator, type ItemRow } from '../evaluator.ts';
 import type { Frame } from '../frame.ts';
@@ -11,8 +11,6 @@ import { taintedNameReason } from '../taint.ts';
 import { compileGroup } from './helpers.ts';
 
 const defaultTimeoutMs = 5000;
-/** What setTimeout takes. */
-const maxTimerMs = 0x7fffffff;
 
 /** The first item is the timeout, the others are `name=value`; what Exim does not know it passes over. */
 function requestOf(
@@ -27,7 +25,7 @@ function requestOf(
   return {
     name,
     request,
-    timeoutMs: ms === undefined || ms === 0 ? defaultTimeoutMs : Math.min(ms, maxTimerMs),
+    timeoutMs: ms === undefined || ms === 0 ? defaultTimeoutMs : timerMs(ms),
     shutdown: value('shutdown') !== 'no',
     tls: value('tls') === 'yes',
     cache: value('cache') === 'yes',
